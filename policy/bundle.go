@@ -1,0 +1,101 @@
+package policy
+
+import "time"
+
+// A Bundle is what an administrator published under one name.
+type Bundle struct {
+	Name      string    `json:"name"`
+	AppliesTo AppliesTo `json:"applies_to"`
+	Priority  int       `json:"priority"` // tie-break: lower wins
+	Schedule  []Event   `json:"schedule,omitempty"`
+	Settings  Settings  `json:"settings,omitempty"`
+	Failover  *Failover `json:"failover,omitempty"`
+	// Files are ready-made wire files, served as they are.
+	Files []File `json:"files,omitempty"`
+	// Staging is set for a folder laid out like the incumbent's staging area.
+	Staging bool `json:"staging,omitempty"`
+	// Since is when this content of the bundle was published.
+	Since time.Time `json:"since"`
+}
+
+// DefaultPriority is a bundle's priority if it does not say; a staging
+// folder's is StagingPriority, so that a bundle written for us wins over it.
+const (
+	DefaultPriority = 50
+	StagingPriority = 100
+)
+
+// AppliesTo are the conditions of a bundle. All that are given must hold; none
+// given means every device.
+type AppliesTo struct {
+	Devices   []string `json:"devices,omitempty"`   // shell patterns
+	Domains   []string `json:"domains,omitempty"`   // exact
+	Groups    []string `json:"groups,omitempty"`    // none is defined yet: matches nobody
+	Platforms []string `json:"platforms,omitempty"` // linux, windows, darwin, or os/arch
+	Addresses []string `json:"addresses,omitempty"` // CIDR
+	Tags      []string `json:"tags,omitempty"`      // none is defined yet: matches nobody
+}
+
+// Settings are name and value pairs by section.
+type Settings map[string]map[string]string
+
+// An Event is something a device does on its own, by its schedule.
+type Event struct {
+	Name     string    `json:"event" yaml:"event"`
+	Run      string    `json:"run" yaml:"run"` // see Runs
+	Triggers []Trigger `json:"triggers" yaml:"triggers"`
+	Catchup  string    `json:"catchup,omitempty" yaml:"catchup"` // never (also if empty) or once
+}
+
+// A Trigger says when an event is due, as it is written in a bundle.
+type Trigger struct {
+	Type   string   `json:"type" yaml:"type"`               // once daily weekly monthly logon connect now startup
+	At     string   `json:"at,omitempty" yaml:"at"`         // "15:04" or "15:04:05", local to the device
+	Date   string   `json:"date,omitempty" yaml:"date"`     // "2026-01-05": once: the day; else the first one
+	Days   []string `json:"days,omitempty" yaml:"days"`     // weekly: mon..sun; monthly: 1..31
+	Every  int      `json:"every,omitempty" yaml:"every"`   // daily: every so many days
+	Repeat string   `json:"repeat,omitempty" yaml:"repeat"` // again every so often ...
+	For    string   `json:"for,omitempty" yaml:"for"`       // ... for so long
+	Window string   `json:"window,omitempty" yaml:"window"` // start at a place in the window that is the device's own
+}
+
+// Failover is which beacons a device may use and in what order.
+type Failover struct {
+	Selector string   `json:"selector,omitempty"`
+	Beacons  []Beacon `json:"beacons,omitempty"`
+}
+
+// A Beacon is one location of a failover list.
+type Beacon struct {
+	Name     string `json:"name"`
+	Download string `json:"download"` // root URL, with its directory
+	Upload   string `json:"upload"`
+	Priority int    `json:"priority,omitempty"`
+	Auto     bool   `json:"auto_priority,omitempty"` // the selector decides
+	Invalid  bool   `json:"invalid,omitempty"`       // never used
+	Proxy    string `json:"proxy,omitempty"`
+}
+
+// A File is one ready-made file of a bundle.
+type File struct {
+	Path   string    `json:"path"` // below the download root, with slashes
+	Digest string    `json:"sha256"`
+	MD5    string    `json:"md5"`
+	Size   int64     `json:"size"`
+	MTime  time.Time `json:"mtime"` // what the administrator's file said
+}
+
+// Effective is what applies to one device, merged.
+type Effective struct {
+	Schedule []Event   `json:"schedule,omitempty"`
+	Settings Settings  `json:"settings,omitempty"`
+	Failover *Failover `json:"failover,omitempty"`
+	Bundles  []Match   `json:"bundles"` // those that apply, the one that wins first
+}
+
+// A Match is a bundle that applies to a device, and how specifically.
+type Match struct {
+	Bundle   string `json:"bundle"`
+	Rank     Rank   `json:"rank"`
+	Priority int    `json:"priority"`
+}

@@ -1,0 +1,25 @@
+package policy
+
+// A Rank is how specific the most specific of a bundle's conditions is.
+type Rank uint8
+
+// Ranks, the most specific first.
+const (
+	NoMatch Rank = iota
+	ExactDevice
+	Group
+	Tag
+	Address
+	DevicePattern
+	Domain
+	Platform
+	Everyone
+)
+
+var rankNames = [...]string{"none", "device", "group", "tag", "address", "device pattern", "domain", "platform", "*"}
+
+// String returns the word that `policy show` uses.
+func (r Rank) String() string { return rankNames[r] }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (r Rank) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
