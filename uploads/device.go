@@ -38,12 +38,15 @@ func (d Device) String() string {
 func EscapeDevice(s string) string {
 	s = norm.NFC.String(s)
 	var b strings.Builder
+	escaped := false
 	for i, r := range s {
 		size := len(string(r))
 		if r == unicode.ReplacementChar {
 			size = 1 // invalid UTF-8 comes byte by byte
 		}
-		if fits(s, i, r) {
+		// A mark behind an escape would join its last digit.
+		escaped = !fits(s, i, r) || escaped && unicode.IsMark(r)
+		if !escaped {
 			b.WriteRune(r)
 			continue
 		}
