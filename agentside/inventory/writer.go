@@ -1,0 +1,129 @@
+package inventory
+
+import (
+	"bufio"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"inventorybeacon/uploads"
+)
+
+const (
+	documentType = "Full"
+	prologue     = `<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE Inventory PUBLIC "Inventory" "http://www.managesoft.com/inventory.dtd">
+`
+)
+
+func (d *Document) dateTime() string { return d.Time.Format(uploads.TimestampLayout) }
+
+// WriteTo writes the document as .ndi: flat, as the format wants it, each
+// section's status in front of its entries. It implements [io.WriterTo].
+func (d *Document) WriteTo(w io.Writer) (int64, error) {
+	count := &countingWriter{w: w}
+	x := &xmlWriter{Writer: bufio.NewWriter(count)}
+	x.WriteString(prologue)
+	x.element("", "Inventory", false,
+		"Tracker", d.Identity.AgentVersion, "Audience", "Machine",
+		"Scope", d.Identity.Domain, "MachineName", d.Identity.Name, "Username", d.Identity.User,
+		"Hardware", "True", "Software", "True",
+		"DateTime", d.dateTime(), "Type", documentType)
+	for i := range d.Sections {
+		x.section(&d.Sections[i])
+	}
+	x.WriteString("</Inventory>\n")
+	err := x.Flush() // a bufio.Writer keeps its first error
+	return count.n, err
+}
+
+type xmlWriter struct{ *bufio.Writer }
+
+func (x *xmlWriter) section(s *Section) {
+	x.element("  ", "Section", true,
+		"Name", s.Name, "Status", string(s.Status), "Count", strconv.Itoa(s.Count()), "Error", s.Error)
+	for i := range s.Hardware {
+		x.hardware(&s.Hardware[i])
+	}
+	for i := range s.Packages {
+		p := &s.Packages[i]
+		x.element("  ", "Package", true,
+			"Name", p.Name, "Version", p.Version, "Architecture", p.Architecture, "Vendor", p.Vendor,
+			"Installed", p.Installed, "Size", p.Size, "State", p.State, "Evidence", p.Evidence)
+	}
+}
+
+func (x *xmlWriter) hardware(h *Hardware) {
+	x.element("  ", "Hardware", false, "Class", h.Class, "Name", h.Name, "Evidence", h.Evidence)
+	for _, p := range h.Properties {
+		x.element("    ", "Property", true, "Name", p.Name, "Value", p.Value)
+	}
+	x.WriteString("  </Hardware>\n")
+}
+
+// element writes a start tag, or an empty element, with the attributes that
+// have a value. Characters that XML cannot hold become U+FFFD, and the
+// attribute Replaced then says how many did.
+func (x *xmlWriter) element(indent, name string, empty bool, attrs ...string) {
+	x.WriteString(indent + "<" + name)
+	replaced := 0
+	for i := 0; i < len(attrs); i += 2 {
+		if attrs[i+1] == "" {
+			continue
+		}
+		x.WriteString(" " + attrs[i] + `="`)
+		replaced += x.escape(attrs[i+1])
+		x.WriteString(`"`)
+	}
+	if replaced > 0 {
+		x.WriteString(` Replaced="` + strconv.Itoa(replaced) + `"`)
+	}
+	if empty {
+		x.WriteString("/")
+	}
+	x.WriteString(">\n")
+}
+
+// escape writes an attribute's value and returns how many characters it had to
+// replace.
+func (x *xmlWriter) escape(s string) (replaced int) {
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1 || !legal(r):
+			replaced++
+			x.WriteRune(utf8.RuneError)
+		case r < ' ' || strings.ContainsRune(`&<>"`, r):
+			// A bare line break or tab would be read back as a space.
+			x.WriteString("&#" + strconv.Itoa(int(r)) + ";")
+		default:
+			x.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return replaced
+}
+
+// legal is XML 1.0's Char, for runes that UTF-8 can hold, less the C1 controls
+// and DEL, which it allows and discourages, and which terminals obey.
+func legal(r rune) bool {
+	switch {
+	case r == '\t' || r == '\n' || r == '\r':
+		return true
+	case r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85:
+		return false
+	}
+	return r != 0xfffe && r != 0xffff
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
