@@ -1,0 +1,201 @@
+// Package config reads what an administrator tells a beacon: a YAML file,
+// overridden by the environment (BEACON_…), overridden by flags. It answers
+// with every mistake at once, each with its place, and knows the defaults.
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"inventorybeacon/uploads"
+)
+
+// A Config is all that a beacon can be told. [Default] returns one that works;
+// [Load] returns one that was checked.
+type Config struct {
+	// Data is the directory that holds everything the beacon keeps.
+	Data string `yaml:"data"`
+	// Name is the beacon's identity in receipts and on the way up; it must be
+	// unique among the beacons that relay to each other.
+	Name string `yaml:"name"`
+	// Listeners are where agents connect.
+	Listeners []Listener `yaml:"listeners"`
+	// Admin is the address of health, readiness and metrics.
+	Admin string `yaml:"admin"`
+	// Metrics is a further address for /metrics alone; empty for none.
+	Metrics string `yaml:"metrics"`
+	Roots   Roots  `yaml:"roots"`
+	// Drop says what happens to a bundle in the drop folder: "publish".
+	Drop string `yaml:"drop"`
+	// Settle is how long a dropped bundle must have been still. Shorter
+	// publishes sooner; longer forgives slower copying.
+	Settle time.Duration `yaml:"settle"`
+	// Kinds adds kinds of upload, or changes known ones, by folder.
+	Kinds map[string]Kind `yaml:"kinds"`
+	// UnknownKinds is "refuse" or "accept".
+	UnknownKinds string  `yaml:"unknown_kinds"`
+	Relay        []Relay `yaml:"relay"`
+	Spool        Spool   `yaml:"spool"`
+	Limits       Limits  `yaml:"limits"`
+	// AgentNetworks are never dialled, whatever else is configured.
+	AgentNetworks []Prefix `yaml:"agent_networks"`
+	// TrustedProxies are the peers whose X-Forwarded-For counts.
+	TrustedProxies []Prefix `yaml:"trusted_proxies"`
+	Log            Log      `yaml:"log"`
+}
+
+// AccessAnonymous serves whoever can connect.
+const AccessAnonymous = "anonymous"
+
+// A Listener is one address for agents.
+type Listener struct {
+	Address string `yaml:"address"`
+	// Access says who is served: "anonymous". There is no default.
+	Access string `yaml:"access"`
+	TLS    *TLS   `yaml:"tls"`
+}
+
+// TLS is what an HTTPS listener needs. Both files are read again when they
+// change.
+type TLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// MinVersion is "1.3" or "1.2".
+	MinVersion string `yaml:"min_version"`
+}
+
+// Roots are the first path segments of the agents' URLs.
+type Roots struct {
+	Download string `yaml:"download"`
+	Upload   string `yaml:"upload"`
+}
+
+// A Kind is one sort of upload.
+type Kind struct {
+	Extensions []string `yaml:"extensions"`
+	Max        Bytes    `yaml:"max"`
+}
+
+// A Relay is one destination of uploads: a directory, an object store or a
+// parent beacon.
+type Relay struct {
+	Name string `yaml:"name"`
+	// Kinds it takes, by folder; all if empty.
+	Kinds []string `yaml:"kinds"`
+	// Required keeps a file in the spool until this destination has it; true
+	// unless set to false.
+	Required  *bool      `yaml:"required"`
+	Directory *Directory `yaml:"directory"`
+	S3        *S3        `yaml:"s3"`
+	Beacon    *Parent    `yaml:"beacon"`
+}
+
+// IsRequired reports whether files wait for this destination.
+func (r Relay) IsRequired() bool { return r.Required == nil || *r.Required }
+
+// A Directory takes plain files under Incoming/<Kind>/.
+type Directory struct {
+	Path string `yaml:"path"`
+	// MaxFiles and MaxBytes pause the relay while that much waits for its
+	// importer; 0 for no limit.
+	MaxFiles int   `yaml:"max_files"`
+	MaxBytes Bytes `yaml:"max_bytes"`
+}
+
+// S3 is a bucket of an S3-compatible store.
+type S3 struct {
+	Endpoint string `yaml:"endpoint"` // URL: http://… or https://…
+	Region   string `yaml:"region"`
+	Bucket   string `yaml:"bucket"`
+	Prefix   string `yaml:"prefix"`
+	// Key and Secret; when both are empty the usual AWS_… variables are used.
+	AccessKey string `yaml:"access_key"`
+	SecretKey Secret `yaml:"secret_key"`
+	CA        string `yaml:"ca"`
+	// CreateOnly refuses to overwrite by a conditional write; for stores that
+	// are known to support it.
+	CreateOnly bool `yaml:"create_only"`
+}
+
+// A Parent is a beacon further up.
+type Parent struct {
+	// URL is the parent's upload root, for example https://hub/ManageSoftRL.
+	URL string `yaml:"url"`
+	CA  string `yaml:"ca"`
+}
+
+// Spool is about what waits for its relay.
+type Spool struct {
+	// Segment is the size of a journal segment; 0 picks one that fits the disk.
+	Segment Bytes `yaml:"segment_bytes"`
+	// Memory bounds the bodies held in memory while they arrive.
+	Memory Bytes `yaml:"memory_budget"`
+	// MinFree is the free space below which uploads are refused. More keeps
+	// policy downloads and the catalogue safer; less takes uploads longer.
+	MinFree Bytes `yaml:"min_free"`
+}
+
+// Limits bound what agents can ask for at a time.
+type Limits struct {
+	// InFlight is how many uploads are taken at once; above it they are told
+	// when to come back.
+	InFlight int `yaml:"in_flight"`
+	// Idle is how long a sender may send nothing. Shorter frees slots sooner;
+	// longer forgives worse lines.
+	Idle time.Duration `yaml:"idle"`
+	// Connections is how many agents may be connected to each listener.
+	Connections int `yaml:"connections"`
+}
+
+// Log is about the log on stderr.
+type Log struct {
+	Format string `yaml:"format"` // "text", "json" or "" for what suits stderr
+	Level  string `yaml:"level"`  // "debug", "info", "warn" or "error"
+}
+
+// Default returns the configuration of a beacon that was told nothing: all on
+// this machine's loopback, relaying into its own data directory.
+func Default() *Config {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "beacon"
+	}
+	name = uploads.EscapeDevice(name)
+	return &Config{
+		Data:         "beacon-data",
+		Name:         name,
+		Listeners:    []Listener{{Address: "127.0.0.1:8080", Access: AccessAnonymous}},
+		Admin:        "127.0.0.1:8090",
+		Roots:        Roots{Download: "ManageSoftDL", Upload: "ManageSoftRL"},
+		Drop:         "publish",
+		Settle:       2 * time.Second,
+		UnknownKinds: "refuse",
+		Spool:        Spool{Memory: 64 << 20, MinFree: 256 << 20},
+		Limits:       Limits{InFlight: 512, Idle: 30 * time.Second, Connections: 16384},
+		Log:          Log{Level: "info"},
+	}
+}
+
+// complete fills in what depends on other keys.
+func (c *Config) complete() {
+	if len(c.Relay) == 0 {
+		c.Relay = []Relay{{Name: "relayed", Directory: &Directory{Path: filepath.Join(c.Data, "relayed")}}}
+	}
+	for i := range c.Listeners {
+		t := c.Listeners[i].TLS
+		if t != nil && t.MinVersion == "" {
+			t.MinVersion = "1.3"
+		}
+	}
+}
+
+// Addrs returns the prefixes as the net/netip package has them.
+func Addrs(ps []Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, len(ps))
+	for i, p := range ps {
+		out[i] = p.Prefix
+	}
+	return out
+}
