@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+)
+
+// A result is one row of the report and of the JSON file.
+type result struct {
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Bar    float64 `json:"bar"` // 0: none
+	Pass   bool    `json:"pass"`
+	Peer   string  `json:"peer"`
+	Runs   int     `json:"runs"`
+	Detail string  `json:"detail"`
+}
+
+func (r result) verdict() string {
+	switch {
+	case r.Bar == 0:
+		return "-"
+	case r.Pass:
+		return "pass"
+	}
+	return "MISSED"
+}
+
+func printTable(w io.Writer, results []result) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "NAME\tVALUE\tBAR\tVERDICT\tPEER\tDETAIL")
+	for _, r := range results {
+		bar := "-"
+		if r.Bar != 0 {
+			bar = fmt.Sprintf("%g", r.Bar)
+		}
+		fmt.Fprintf(tw, "%s\t%g %s\t%s\t%s\t%s\t%s\n", r.Name, r.Value, r.Unit, bar, r.verdict(), r.Peer, r.Detail)
+	}
+	return tw.Flush()
+}
+
+func writeJSON(path string, results []result) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(results, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
