@@ -1,0 +1,23 @@
+package disk
+
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// syncDir does nothing: Windows writes names through with the file's own
+// flush, and directories cannot be flushed.
+func syncDir(*os.File) error { return nil }
+
+func free(dir string) (int64, error) {
+	p, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	var avail uint64
+	if err := windows.GetDiskFreeSpaceEx(p, &avail, nil, nil); err != nil {
+		return 0, os.NewSyscallError("GetDiskFreeSpaceEx", err)
+	}
+	return int64(avail), nil
+}
