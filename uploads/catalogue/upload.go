@@ -1,0 +1,126 @@
+package catalogue
+
+import (
+	"time"
+
+	"inventorybeacon/uploads"
+)
+
+// A State is how far an upload has come.
+type State string
+
+const (
+	StateWaiting     State = "waiting"     // in the queue
+	StateDelivered   State = "delivered"   // every required sink has it
+	StateQuarantined State = "quarantined" // the destination refused it; it can be requeued
+	StateLost        State = "lost"        // it left the queue in any other way
+)
+
+// States lists all states, in the order a file goes through them.
+var States = []State{StateWaiting, StateDelivered, StateQuarantined, StateLost}
+
+// An Upload is what the index knows of one accepted file.
+type Upload struct {
+	Seq       uint64         `json:"seq"`
+	Receipt   string         `json:"receipt"`
+	Kind      string         `json:"kind"`
+	Name      string         `json:"name"`
+	Device    string         `json:"device"`
+	Domain    string         `json:"domain"`
+	AgentID   string         `json:"agent_id,omitempty"`
+	SHA256    uploads.Digest `json:"sha256"`
+	Bytes     int64          `json:"bytes"`
+	Received  time.Time      `json:"received"`
+	Modified  time.Time      `json:"modified,omitzero"`
+	Beacon    string         `json:"beacon"`
+	Via       []string       `json:"via,omitempty"`
+	Peer      string         `json:"peer"`
+	Recovered bool           `json:"recovered,omitempty"`
+
+	State State `json:"state"`
+	// Ended is when it left the queue, and Reason why if that was a loss.
+	Ended  time.Time `json:"ended,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+	// Deliveries are the sinks that have it, in the order they took it.
+	Deliveries []Delivery `json:"deliveries"`
+}
+
+// A Delivery is one sink's durable copy.
+type Delivery struct {
+	Sink    string            `json:"sink"`
+	At      time.Time         `json:"at"`
+	Custody []uploads.Custody `json:"custody,omitempty"`
+}
+
+// MissingFrom returns which of the sinks that take u's kind do not have it.
+func (u Upload) MissingFrom(sinks []Sink) (missing []Sink) {
+	for _, s := range sinks {
+		if s.takes(u.Kind) && !u.heldBy(s.Name) {
+			missing = append(missing, s)
+		}
+	}
+	return missing
+}
+
+func (u Upload) heldBy(sink string) bool {
+	for _, d := range u.Deliveries {
+		if d.Sink == sink {
+			return true
+		}
+	}
+	return false
+}
+
+// UploadFilter selects uploads; the zero value selects all.
+type UploadFilter struct {
+	// Device is a name, or DOMAIN/name, in any case.
+	Device string
+	Kind   string // in any case
+	Since  time.Time
+	State  State
+	// Before continues a listing: only uploads with a lower sequence number.
+	Before uint64
+	// Limit is the most uploads returned, newest first; 0 means [DefaultLimit].
+	Limit int
+}
+
+// DefaultLimit bounds a listing that gives no limit, and MaxLimit one that
+// does, so that no question can hold the whole index in memory.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 100_000
+)
+
+// A Loss is one file that left the queue in another way than by delivery.
+type Loss struct {
+	Seq      uint64         `json:"seq"`
+	Receipt  string         `json:"receipt,omitempty"`
+	Kind     string         `json:"kind"`
+	Name     string         `json:"name"`
+	Device   string         `json:"device"`
+	Domain   string         `json:"domain"`
+	SHA256   uploads.Digest `json:"sha256"`
+	Bytes    int64          `json:"bytes"`
+	Received time.Time      `json:"received,omitzero"`
+	At       time.Time      `json:"at"`
+	Reason   string         `json:"reason"`
+	// Resent is the sequence number under which the same bytes arrived again
+	// later and so closed the entry; 0 if they did not.
+	Resent uint64 `json:"resent,omitempty"`
+}
+
+// Age is how long the file had been here when it was lost; 0 if unknown.
+func (l Loss) Age() time.Duration {
+	if l.Received.IsZero() {
+		return 0
+	}
+	return l.At.Sub(l.Received)
+}
+
+// LossFilter selects losses; the zero value selects all.
+type LossFilter struct {
+	Device string // a name, or DOMAIN/name, in any case
+	Since  time.Time
+	Open   bool // only those whose bytes did not arrive again
+	Limit  int  // newest first; 0 means [DefaultLimit]
+}
