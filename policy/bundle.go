@@ -7,7 +7,7 @@ type Bundle struct {
 	Name      string    `json:"name"`
 	AppliesTo AppliesTo `json:"applies_to"`
 	Priority  int       `json:"priority"` // tie-break: lower wins
-	Schedule  []Event   `json:"schedule,omitempty"`
+	Schedule  Schedule  `json:"schedule,omitempty"`
 	Settings  Settings  `json:"settings,omitempty"`
 	Failover  *Failover `json:"failover,omitempty"`
 	// Files are ready-made wire files, served as they are.
@@ -39,26 +39,6 @@ type AppliesTo struct {
 // Settings are name and value pairs by section.
 type Settings map[string]map[string]string
 
-// An Event is something a device does on its own, by its schedule.
-type Event struct {
-	Name     string    `json:"event" yaml:"event"`
-	Run      string    `json:"run" yaml:"run"` // see Runs
-	Triggers []Trigger `json:"triggers" yaml:"triggers"`
-	Catchup  string    `json:"catchup,omitempty" yaml:"catchup"` // never (also if empty) or once
-}
-
-// A Trigger says when an event is due, as it is written in a bundle.
-type Trigger struct {
-	Type   string   `json:"type" yaml:"type"`               // once daily weekly monthly logon connect now startup
-	At     string   `json:"at,omitempty" yaml:"at"`         // "15:04" or "15:04:05", local to the device
-	Date   string   `json:"date,omitempty" yaml:"date"`     // "2026-01-05": once: the day; else the first one
-	Days   []string `json:"days,omitempty" yaml:"days"`     // weekly: mon..sun; monthly: 1..31
-	Every  int      `json:"every,omitempty" yaml:"every"`   // daily: every so many days
-	Repeat string   `json:"repeat,omitempty" yaml:"repeat"` // again every so often ...
-	For    string   `json:"for,omitempty" yaml:"for"`       // ... for so long
-	Window string   `json:"window,omitempty" yaml:"window"` // start at a place in the window that is the device's own
-}
-
 // Failover is which beacons a device may use and in what order.
 type Failover struct {
 	Selector string   `json:"selector,omitempty"`
@@ -87,7 +67,7 @@ type File struct {
 
 // Effective is what applies to one device, merged.
 type Effective struct {
-	Schedule []Event   `json:"schedule,omitempty"`
+	Schedule Schedule  `json:"schedule,omitempty"`
 	Settings Settings  `json:"settings,omitempty"`
 	Failover *Failover `json:"failover,omitempty"`
 	Bundles  []Match   `json:"bundles"` // those that apply, the one that wins first
