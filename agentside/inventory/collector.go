@@ -39,7 +39,24 @@ type Findings struct {
 
 // collectors are shared by all inventories of the process, since what hangs
 // hangs for the whole process.
-var collectors = []*Collector{}
+var collectors = []*Collector{
+	{Section: "identity", Collect: collectIdentity},
+	{Section: "system", Collect: collectSystem},
+	{Section: "os", Collect: collectOS},
+	{Section: "firmware", Collect: collectFirmware},
+	{Section: "processors", Collect: collectProcessors},
+	{Section: "memory", Collect: collectMemory},
+	{Section: "disks.drives", Collect: collectDrives},
+	{Section: "disks.volumes", Collect: collectVolumes},
+	{Section: "network.adapters", Collect: collectAdapters},
+	{Section: "network.resolver", Collect: collectResolver},
+	{Section: "packages.dpkg", Timeout: packagesTimeout, Collect: collectDpkg},
+	{Section: "packages.rpm", Timeout: packagesTimeout, Collect: collectRPM},
+}
+
+// packagesTimeout leaves a slow machine time for thousands of packages, and an
+// agent that has 45 s in all some to send the rest.
+const packagesTimeout = 30 * time.Second
 
 // Collectors returns what an inventory consists of, in the document's order.
 func Collectors() []*Collector { return append([]*Collector(nil), collectors...) }

@@ -67,6 +67,11 @@ func (h Host) value(name string) string {
 	return s
 }
 
+func (h Host) exists(name string) bool {
+	_, err := os.Stat(h.path(name))
+	return err == nil
+}
+
 // gopsutil returns ctx such that gopsutil reads below the host's root.
 func (h Host) gopsutil(ctx context.Context) context.Context {
 	return context.WithValue(ctx, common.EnvKey, common.EnvMap{

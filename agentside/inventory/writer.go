@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"inventorybeacon/uploads"
@@ -94,8 +93,11 @@ func (x *xmlWriter) escape(s string) (replaced int) {
 		case r == utf8.RuneError && size == 1 || !legal(r):
 			replaced++
 			x.WriteRune(utf8.RuneError)
-		case r < ' ' || strings.ContainsRune(`&<>"`, r):
-			// A bare line break or tab would be read back as a space.
+		case named[r] != "":
+			x.WriteString(named[r])
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			// A bare line break or tab would be read back as a space; DEL and the
+			// C1 controls are legal, but no reader should meet them raw.
 			x.WriteString("&#" + strconv.Itoa(int(r)) + ";")
 		default:
 			x.WriteString(s[:size])
@@ -105,16 +107,11 @@ func (x *xmlWriter) escape(s string) (replaced int) {
 	return replaced
 }
 
-// legal is XML 1.0's Char, for runes that UTF-8 can hold, less the C1 controls
-// and DEL, which it allows and discourages, and which terminals obey.
+var named = map[rune]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&quot;"}
+
+// legal is Char of XML 1.0, for runes that UTF-8 can hold.
 func legal(r rune) bool {
-	switch {
-	case r == '\t' || r == '\n' || r == '\r':
-		return true
-	case r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85:
-		return false
-	}
-	return r != 0xfffe && r != 0xffff
+	return r >= ' ' && r != 0xfffe && r != 0xffff || r == '\t' || r == '\n' || r == '\r'
 }
 
 type countingWriter struct {
