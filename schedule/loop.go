@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// wake is the longest the loop sleeps. Timers stand still while a machine
+// maxSleep is the longest the loop sleeps. Timers stand still while a machine
 // sleeps and know nothing of a clock that is set, so the wall clock is looked
 // at this often: how late an event can be after either. A shorter one costs
 // wake-ups of idle machines.
-const wake = 30 * time.Second
+const maxSleep = 30 * time.Second
 
 // A Loop runs the events of a plan when they are due, each in a goroutine of its
 // own and never twice at once. Its methods may be called from anywhere; the
@@ -108,9 +108,9 @@ func (l *Loop) step(ctx context.Context) time.Duration {
 	}
 	next := l.plan.Next(at)
 	if d := next.Sub(at); !next.IsZero() && d > 0 {
-		return min(d, wake)
+		return min(d, maxSleep)
 	}
-	return wake
+	return maxSleep
 }
 
 func (l *Loop) run(ctx context.Context, run Run) {
@@ -125,7 +125,7 @@ func (l *Loop) run(ctx context.Context, run Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.plan.Finish(run.Event.ID)
-	l.changed()
+	l.wake()
 }
 
 // guard makes an error of a panic: one broken event must not end the others.
@@ -143,6 +143,10 @@ func (l *Loop) guard(ctx context.Context, run Run) (err error) {
 // changed saves what is new and has Run look at it.
 func (l *Loop) changed() {
 	l.save()
+	l.wake()
+}
+
+func (l *Loop) wake() {
 	select {
 	case l.poke <- struct{}{}:
 	default:
