@@ -26,10 +26,13 @@ type Location struct {
 	Auto bool
 	// Invalid locations are never used.
 	Invalid bool
-	// Proxy is the URL of the proxy on the way there, "direct" for none, or
+	// Proxy is the URL of the proxy on the way there, [Direct] for none, or
 	// empty to go by the environment.
 	Proxy string
 }
+
+// Direct is the Proxy of a location that is reached without one.
+const Direct = "direct"
 
 // ID identifies a server whatever it is called in a policy: a change of address
 // makes it another one.
