@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"time"
+
+	"inventorybeacon/failover"
+)
 
 // A Bundle is what an administrator published under one name.
 type Bundle struct {
@@ -53,7 +57,16 @@ type Beacon struct {
 	Priority int    `json:"priority,omitempty"`
 	Auto     bool   `json:"auto_priority,omitempty"` // the selector decides
 	Invalid  bool   `json:"invalid,omitempty"`       // never used
-	Proxy    string `json:"proxy,omitempty"`
+	Proxy    string `json:"proxy,omitempty"`         // a URL, "direct", or empty: as the device's environment says
+}
+
+// Locations returns the list as the agent's failover takes it.
+func (f Failover) Locations() []failover.Location {
+	out := make([]failover.Location, len(f.Beacons))
+	for i, b := range f.Beacons {
+		out[i] = failover.Location(b)
+	}
+	return out
 }
 
 // A File is one ready-made file of a bundle.
