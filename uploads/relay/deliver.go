@@ -182,7 +182,7 @@ func (r *Relay) noteFailure(f *outcome, round uint64, now time.Time) {
 		r.stop(f)
 		return
 	}
-	r.o.Log.Warn("delivery failed", append(about(f), slog.Int("failures", r.plan.failures), slog.Time("next_attempt", latest(now, r.plan.until)))...)
+	r.o.Log.Warn("delivery failed", append(about(f), slog.Int("failures", r.plan.failures), slog.Time("next_attempt", latest(now, r.plan.pause())))...)
 }
 
 // stop ends all attempts for good: a loop is a mistake in the configuration,

@@ -31,7 +31,8 @@ type plan struct {
 
 	// The sink's health.
 	failures int       // in a row
-	until    time.Time // no attempt before
+	until    time.Time // no attempt before, by our own judgement
+	asked    time.Time // no attempt before, because the destination asks for it
 	round    uint64    // grows with every failure that counted
 	suspects []*item   // failed since the last success
 	devices  map[uploads.Device]uint64
@@ -127,7 +128,7 @@ func (p *plan) line(k lineKey) *line {
 // next returns the files to try now, at most group of them and all of
 // different lines, or none.
 func (p *plan) next(now time.Time, group int) []*item {
-	if now.Before(p.until) {
+	if now.Before(p.pause()) {
 		return nil
 	}
 	p.wake(now)
@@ -253,7 +254,7 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 		p.suspects = append(p.suspects, it)
 	}
 	if after > 0 {
-		p.until = latest(p.until, now.Add(after))
+		p.asked = latest(p.asked, now.Add(after))
 	}
 	counts := round == p.round
 	if counts {
@@ -282,6 +283,9 @@ func (p *plan) putBack(l *line, it *item) {
 	}
 	l.behind = append(l.behind, it)
 }
+
+// pause is until when the destination is left alone.
+func (p *plan) pause() time.Time { return latest(p.until, p.asked) }
 
 // hasAnother reports whether a file of another line could go now. Then the
 // first failure costs no wait: whose fault it was, the next try will tell.
@@ -326,10 +330,10 @@ func (p *plan) due(now time.Time) (at time.Time, ok bool) {
 		}
 	}
 	if p.ready.Len() > 0 {
-		soonest(p.until)
+		soonest(p.pause())
 	}
 	if p.later.Len() > 0 {
-		soonest(latest(p.until, p.later.lines[0].head().next()))
+		soonest(latest(p.pause(), p.later.lines[0].head().next()))
 	}
 	for _, it := range p.aside {
 		soonest(it.trouble.next)

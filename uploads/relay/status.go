@@ -54,7 +54,7 @@ func (r *Relay) Status() Status {
 	defer r.mu.Unlock()
 	s, p := r.status, r.plan
 	s.Waiting, s.InFlight, s.Deferred, s.SetAside = p.waiting, p.flying, p.behind, len(p.aside)
-	s.FailuresInARow, s.NextAttempt = p.failures, p.until
+	s.FailuresInARow, s.NextAttempt = p.failures, p.pause()
 	s.Trouble = p.troubles()
 	return s
 }
