@@ -139,8 +139,8 @@ type Spool struct {
 
 // Limits bound what agents can ask for at a time.
 type Limits struct {
-	// InFlight is how many uploads are taken at once; above it they are told
-	// when to come back.
+	// InFlight is how many uploads are taken at once, a quarter of them larger
+	// than 64 KiB; above it they are told when to come back.
 	InFlight int `yaml:"in_flight"`
 	// Idle is how long a sender may send nothing. Shorter frees slots sooner;
 	// longer forgives worse lines.
@@ -173,7 +173,7 @@ func Default() *Config {
 		Settle:       2 * time.Second,
 		UnknownKinds: "refuse",
 		Spool:        Spool{Memory: 64 << 20, MinFree: 256 << 20},
-		Limits:       Limits{InFlight: 512, Idle: 30 * time.Second, Connections: 16384},
+		Limits:       Limits{InFlight: 2048, Idle: 30 * time.Second, Connections: 16384},
 		Log:          Log{Level: "info"},
 	}
 }
@@ -181,7 +181,7 @@ func Default() *Config {
 // complete fills in what depends on other keys.
 func (c *Config) complete() {
 	if len(c.Relay) == 0 {
-		c.Relay = []Relay{{Name: "relayed", Directory: &Directory{Path: filepath.Join(c.Data, "relayed")}}}
+		c.Relay = []Relay{{Name: "relayed", Directory: &Directory{Path: filepath.Join(c.Data, RelayedDir)}}}
 	}
 	for i := range c.Listeners {
 		t := c.Listeners[i].TLS

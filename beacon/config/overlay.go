@@ -137,5 +137,5 @@ func (c *Config) KeyPair(t *TLS) (certificate, key string, configured bool) {
 	if t.Certificate != "" {
 		return t.Certificate, t.Key, true
 	}
-	return filepath.Join(c.Data, "keys", "tls.crt"), filepath.Join(c.Data, "keys", "tls.key"), false
+	return filepath.Join(c.Data, KeysDir, "tls.crt"), filepath.Join(c.Data, KeysDir, "tls.key"), false
 }

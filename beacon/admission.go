@@ -1,0 +1,109 @@
+package beacon
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool"
+)
+
+// largeShare of the uploads taken at once may be large; the rest is for those
+// that fit in memory, which is most of them.
+const largeShare = 4
+
+// slots count something that is limited.
+type slots struct {
+	limit int64
+	taken atomic.Int64
+}
+
+func (s *slots) enter() bool {
+	if s.taken.Add(1) > s.limit {
+		s.taken.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *slots) leave() { s.taken.Add(-1) }
+
+func (s *slots) half() bool { return s.taken.Load()*2 > s.limit }
+
+// admit decides about an upload before its body is read. The caller must call
+// leave when it is done with it.
+func (a *Agents) admit(d spool.Draft) (leave func(), err error) {
+	if a.drain.started() {
+		return nil, busy("this beacon is stopping", stoppingRetry, d.Peer)
+	}
+	if d.MaxBytes > 0 && d.Length > d.MaxBytes {
+		return nil, fmt.Errorf("%w: %d bytes; %s may have %d", uploads.ErrTooLarge, d.Length, d.Kind, d.MaxBytes)
+	}
+	if err := a.Room(d.Length); err != nil {
+		return nil, &verdict{err: err, retry: fullRetry, sender: d.Peer + d.Device.String()}
+	}
+	if !a.uploads.enter() {
+		return nil, busy("too many uploads at once", busyRetry, d.Peer+d.Device.String())
+	}
+	if !a.drain.enter() {
+		a.uploads.leave()
+		return nil, busy("this beacon is stopping", stoppingRetry, d.Peer)
+	}
+	return func() { a.drain.leave(); a.uploads.leave() }, nil
+}
+
+// pressed reports whether slow senders keep others waiting.
+func (a *Agents) pressed() bool { return a.uploads.half() || a.slots.half() || a.Pressed() }
+
+// drain lets uploads finish and no new one begin.
+type drain struct {
+	mu       sync.Mutex
+	stopping bool
+	inside   int
+	empty    chan struct{} // closed once stopping and nothing is inside
+}
+
+func (d *drain) started() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopping
+}
+
+func (d *drain) enter() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return false
+	}
+	d.inside++
+	return true
+}
+
+func (d *drain) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inside--
+	d.check()
+}
+
+func (d *drain) check() {
+	if d.stopping && d.inside == 0 {
+		close(d.empty)
+	}
+}
+
+// start begins; the channel is closed when the last upload has left.
+func (d *drain) start() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.stopping {
+		d.stopping, d.empty = true, make(chan struct{})
+		d.check()
+	}
+	return d.empty
+}
+
+// Drain makes the reachability check answer 503, turns new uploads away and
+// returns a channel that is closed when the last one is done. Downloads go on.
+func (a *Agents) Drain() <-chan struct{} { return a.drain.start() }

@@ -1,0 +1,142 @@
+// Package beacon is the server: it hands policy down to agents, takes what
+// they tell, and passes it up.
+//
+// [Agents] is the HTTP surface that agents see, with nothing behind it but two
+// interfaces: what is published, and where uploads go. [Admin] is health and
+// metrics. [Beacon] is the whole, made from a configuration and a data
+// directory.
+//
+// Old agents use the same surface as ours. A path is decoded once, segment by
+// segment, and parsed into a typed name before anything else is done with it;
+// whatever a request's headers say changes the body of its answer only through
+// Accept-Encoding and Range.
+package beacon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"inventorybeacon/policy"
+	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/spool"
+)
+
+// A Snapshot is what is published at one instant. Two snapshots compare equal
+// only if they are the same.
+type Snapshot interface {
+	Policy(policy.Query) (*revision.Object, error)
+	File(path string) (*revision.Object, error)
+}
+
+// A Spool is where uploads go.
+type Spool interface {
+	Accept(ctx context.Context, d spool.Draft, body io.Reader) (uploads.Receipt, error)
+	Find(kind string, name uploads.Name) (uploads.Receipt, bool)
+	FindExact(kind string, name uploads.Name, d uploads.Digest) (uploads.Receipt, bool)
+}
+
+// Agents answers agents. Fill it in, then take its Handler.
+type Agents struct {
+	// Name is the beacon's identity.
+	Name string
+	// Download and Upload are the first segments of the paths.
+	Download, Upload string
+
+	Policies func() Snapshot
+	Spool    Spool
+	Kinds    *uploads.Kinds
+	// Room returns an error matching [uploads.ErrFull] while the disk is too full
+	// for an upload of so many bytes (-1: unknown).
+	Room func(bytes int64) error
+	// Pressed reports whether the spool's memory is half used, so that slow
+	// senders have to go.
+	Pressed func() bool
+	// Seen is told of every request that shows a device or an address. It must
+	// not block.
+	Seen func(catalogue.Sighting)
+
+	// InFlight is how many uploads are taken at once.
+	InFlight int
+	// Idle is how long a sender may send nothing.
+	Idle time.Duration
+	// Proxies are the peers whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
+
+	Metrics *Metrics
+	Log     *slog.Logger
+
+	router  *mux.Router
+	cache   answers
+	uploads slots // all of them
+	slots   slots // large ones
+	drain   drain
+}
+
+// Handler returns all routes. Call it once, when a is filled in.
+func (a *Agents) Handler() http.Handler {
+	a.uploads.limit = int64(a.InFlight)
+	a.slots.limit = max(1, int64(a.InFlight)/largeShare)
+	a.router = a.routes()
+	return http.HandlerFunc(a.serve)
+}
+
+// routes has one entry a path; which methods it takes is the entry's business,
+// so that HEAD, 405 and Allow are the same everywhere. Paths arrive escaped and
+// are never cleaned: a redirect would turn a PUT into a GET.
+func (a *Agents) routes() *mux.Router {
+	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	get := func(h handler) methods { return methods{http.MethodGet: h, http.MethodHead: h} }
+	down, up := "/{root:(?i:"+a.Download+")}", "/{root:(?i:"+a.Upload+")}"
+	r.Handle(down+"/{path:.*}", a.handle(get(a.download)))
+	r.Handle(up, a.handle(get(a.health)))
+	r.Handle(up+"/", a.handle(get(a.health)))
+	r.Handle(up+"/{path:.+}", a.handle(methods{http.MethodPut: a.put, http.MethodHead: a.head}))
+	r.NotFoundHandler = a.handle(methods{"": notFound})
+	return r
+}
+
+// serve is every request's way in.
+func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
+	if endsConnection(r) {
+		w.Header().Set("Connection", "close")
+	}
+	if a.again(w, r) {
+		return
+	}
+	a.router.ServeHTTP(w, escaped(r))
+}
+
+// endsConnection picks the requests whose end somebody in between may have
+// seen elsewhere: a chunked one, which may have had a Content-Length too, and
+// any HTTP/1.0 one with a body.
+func endsConnection(r *http.Request) bool {
+	if r.ProtoMajor != 1 {
+		return false
+	}
+	return len(r.TransferEncoding) > 0 || r.ProtoMinor == 0 && r.ContentLength != 0
+}
+
+func (a *Agents) health(w http.ResponseWriter, r *http.Request) error {
+	if a.drain.started() {
+		return busy("this beacon is stopping", stoppingRetry, a.peer(r).String())
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["Content-Length"] = []string{"3"}
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, "ok\n")
+	}
+	return nil
+}
+
+func notFound(http.ResponseWriter, *http.Request) error { return errNoPath }

@@ -1,0 +1,161 @@
+package beacon
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"inventorybeacon/uploads"
+)
+
+const (
+	// collected is how much of a body arrives before it takes one of the slots:
+	// a slow sender of a small file costs memory, never a slot.
+	collected = 64 << 10
+	// leastRate over rateWindow is what a sender must keep up while others wait.
+	// A higher rate frees slots sooner; a lower one forgives worse lines.
+	leastRate  = 1 << 10 // bytes a second
+	rateWindow = 30 * time.Second
+	// After an early refusal so much more is read, so that a sender that writes
+	// its whole body before it reads sees the answer and not a reset.
+	maxReadOn  = 8 << 20
+	readOnTime = 5 * time.Second
+)
+
+// A body reads an upload for as long as it moves. Its err is what went wrong on
+// the sender's side, if anything did.
+type body struct {
+	a    *Agents
+	r    io.Reader
+	rc   *http.ResponseController
+	err  error
+	slot bool
+	read int64
+
+	armed       time.Time // when the read deadline was last set
+	window      time.Time // since when windowBytes came
+	windowBytes int64
+
+	wide     hash.Hash // of an announced SHA-512
+	wideWant []byte
+}
+
+func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, wide []byte) *body {
+	b := &body{a: a, r: r.Body, rc: http.NewResponseController(w), wideWant: wide, window: time.Now()}
+	if wide != nil {
+		b.wide = sha512.New()
+	}
+	return b
+}
+
+// done gives back what the body took.
+func (b *body) done() {
+	if b.slot {
+		b.a.slots.leave()
+	}
+}
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.err = b.takeSlot(); b.err != nil {
+		return 0, b.err
+	}
+	b.arm(time.Now())
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	b.windowBytes += int64(n)
+	if b.wide != nil {
+		b.wide.Write(p[:n]) // never fails
+	}
+	switch {
+	case err == io.EOF:
+		if b.wide != nil && !bytes.Equal(b.wide.Sum(nil), b.wideWant) {
+			b.err = fmt.Errorf("%w: sha-512", uploads.ErrDigest)
+			return n, b.err
+		}
+		// While the file is stored, silence is no stall.
+		b.rc.SetReadDeadline(time.Time{}) // a recorder in a test has none
+		return n, io.EOF
+	case err != nil:
+		b.err = blame(err)
+	default:
+		b.err = b.tooSlow(time.Now())
+	}
+	return n, b.err
+}
+
+// takeSlot is where a body that turned out to be large waits its turn.
+func (b *body) takeSlot() error {
+	if b.slot || b.read < collected {
+		return nil
+	}
+	if b.slot = b.a.slots.enter(); !b.slot {
+		return busy("too many large uploads at once", busyRetry, "")
+	}
+	return nil
+}
+
+// arm lets the next read take as long as the idle limit. Arming on every small
+// read would cost more than reading, so it may be old by a little.
+func (b *body) arm(now time.Time) {
+	if now.Sub(b.armed) < b.a.Idle/64 {
+		return
+	}
+	b.armed = now
+	b.rc.SetReadDeadline(now.Add(b.a.Idle)) // a recorder in a test has none
+}
+
+func (b *body) tooSlow(now time.Time) error {
+	took := now.Sub(b.window)
+	if took < rateWindow {
+		return nil
+	}
+	rate := float64(b.windowBytes) / took.Seconds()
+	b.window, b.windowBytes = now, 0
+	if rate >= leastRate || !b.a.pressed() {
+		return nil
+	}
+	return fmt.Errorf("%w: under %d bytes a second while others wait", os.ErrDeadlineExceeded, leastRate)
+}
+
+// blame says what an error of the connection means for the sender.
+func blame(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", uploads.ErrShort, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), isNet(err):
+		return fmt.Errorf("%w: the sender is gone: %w", context.Canceled, err)
+	}
+	return fmt.Errorf("%w: %w", errBadRequest, err)
+}
+
+func isNet(err error) bool {
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok
+}
+
+// readOn takes what a refused sender still sends. One that waits for the word
+// to continue sends nothing.
+func readOn(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
+		return
+	}
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(readOnTime)) != nil {
+		return
+	}
+	io.CopyN(io.Discard, r.Body, maxReadOn) // whatever comes of it
+}

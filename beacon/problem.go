@@ -1,0 +1,230 @@
+package beacon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"inventorybeacon/policy"
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/parent/problem"
+)
+
+// Errors about the request itself.
+var (
+	errNoPath     = errors.New("nothing is served at this path")
+	errNotHeld    = errors.New("this beacon issued no receipt for it")
+	errBadRequest = errors.New("bad request")
+	errNoLength   = errors.New("an HTTP/1.0 request with a body needs a Content-Length")
+	errBadRange   = errors.New("no part of the range exists")
+	errEncoded    = fmt.Errorf("%w: a body is taken as it is, without Content-Encoding", uploads.ErrBadKind)
+)
+
+// verdicts says how each error that a sender can do something about is told to
+// it. What is not here is our problem: it gets a bare 500, and the log the
+// details. The first match counts.
+var verdicts = []struct {
+	err    error
+	status int
+	code   problem.Code
+}{
+	{uploads.ErrBadName, http.StatusBadRequest, problem.BadName},
+	{uploads.ErrBadKind, http.StatusUnsupportedMediaType, problem.BadKind},
+	{uploads.ErrTooLarge, http.StatusRequestEntityTooLarge, problem.TooLarge},
+	{uploads.ErrDigest, http.StatusUnprocessableEntity, problem.DigestMismatch},
+	{uploads.ErrLoop, http.StatusLoopDetected, problem.Loop},
+	{uploads.ErrFull, http.StatusInsufficientStorage, problem.SpoolFull},
+	{uploads.ErrClosed, http.StatusServiceUnavailable, problem.Busy},
+	{policy.ErrNone, http.StatusNotFound, problem.NotFound},
+	{policy.ErrNoFile, http.StatusNotFound, problem.NotFound},
+	{errNoPath, http.StatusNotFound, problem.NotFound},
+	{errNotHeld, http.StatusNotFound, problem.NotFound},
+	{errBadRange, http.StatusRequestedRangeNotSatisfiable, problem.BadRange},
+	{errNoLength, http.StatusLengthRequired, problem.LengthRequired},
+	{errBadRequest, http.StatusBadRequest, problem.BadRequest},
+	// A body that ended early is the line's fault, not the file's: the sender is
+	// to try again, if it can still read this.
+	{uploads.ErrShort, http.StatusRequestTimeout, problem.Stalled},
+	{os.ErrDeadlineExceeded, http.StatusRequestTimeout, problem.Stalled},
+}
+
+// ours says which verdicts are about this beacon: their details are not the
+// sender's business.
+func ours(status int) bool { return status >= http.StatusInternalServerError }
+
+// words are what a sender is told when the details stay here.
+var words = map[problem.Code]string{
+	problem.Internal:  "something is wrong with this beacon; its log says what",
+	problem.Busy:      "this beacon is busy; come back later",
+	problem.SpoolFull: "this beacon has no room now; come back later",
+	problem.Loop:      "this file has been here before, or has passed too many beacons",
+}
+
+// Retry-After values: the least wait, and the span over which senders that
+// were turned away together are spread. A longer span flattens their return; a
+// shorter one brings files in sooner.
+var (
+	busyRetry     = retry{5 * time.Second, 30 * time.Second}
+	fullRetry     = retry{60 * time.Second, 240 * time.Second}
+	stoppingRetry = retry{2 * time.Second, 8 * time.Second}
+)
+
+type retry struct{ least, spread time.Duration }
+
+// seconds returns the header's value for one sender: stable, so that asking
+// again does not gain a better place.
+func (r retry) seconds(sender string) string {
+	h := fnv.New32a()
+	h.Write([]byte(sender)) // never fails
+	return strconv.Itoa(int((r.least + r.spread*time.Duration(h.Sum32()%1024)/1024).Seconds()))
+}
+
+// A verdict is an error with more to its answer than the table says.
+type verdict struct {
+	err    error
+	retry  retry
+	sender string
+	allow  string // for 405
+	extra  func(http.Header)
+}
+
+func (v *verdict) Error() string { return v.err.Error() }
+func (v *verdict) Unwrap() error { return v.err }
+
+// busy turns a sender away for a while.
+func busy(why string, r retry, sender string) error {
+	return &verdict{err: fmt.Errorf("%w: %s", uploads.ErrClosed, why), retry: r, sender: sender}
+}
+
+// A handler answers, or returns why not without having written anything.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// methods are the handlers of one path; "" takes every method.
+type methods map[string]handler
+
+func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
+	h, ok := m[r.Method]
+	if !ok {
+		h, ok = m[""]
+	}
+	if !ok {
+		return &verdict{err: errMethod, allow: strings.Join(slices.Sorted(maps.Keys(m)), ", ")}
+	}
+	return h(w, r)
+}
+
+var errMethod = errors.New("method not allowed")
+
+// judge looks an error up.
+func judge(err error) (status int, code problem.Code) {
+	if errors.Is(err, errMethod) {
+		return http.StatusMethodNotAllowed, problem.MethodNotAllowed
+	}
+	for _, v := range verdicts {
+		if errors.Is(err, v.err) {
+			return v.status, v.code
+		}
+	}
+	return http.StatusInternalServerError, problem.Internal
+}
+
+// handle is the only place where errors become answers, and the only one that
+// logs them.
+func (a *Agents) handle(m methods) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := m.serve(w, r)
+		if err == nil {
+			return
+		}
+		status, code := judge(err)
+		a.log(r, status, code, err)
+		a.Metrics.refused(r.Method, code)
+		a.sighted(r, status, code)
+		if errors.Is(err, context.Canceled) {
+			panic(http.ErrAbortHandler) // nobody is left to read an answer
+		}
+		say(w, r, status, code, err)
+		if r.Method == http.MethodPut {
+			readOn(w, r)
+		}
+	})
+}
+
+func (a *Agents) log(r *http.Request, status int, code problem.Code, err error) {
+	level := slog.LevelInfo
+	switch {
+	case errors.Is(err, context.Canceled), status == http.StatusNotFound:
+		level = slog.LevelDebug
+	case code == problem.Internal:
+		level = slog.LevelError
+	case ours(status):
+		level = slog.LevelWarn
+	}
+	a.Log.LogAttrs(r.Context(), level, "request refused",
+		slog.String("method", r.Method), slog.String("path", shorten(r.URL.EscapedPath())),
+		slog.String("peer", a.peer(r).String()), slog.Int("status", status), slog.String("code", string(code)), slog.Any("err", err))
+}
+
+// maxLogged is how much of a sender's words is logged or indexed.
+const maxLogged = 256
+
+func shorten(s string) string { return s[:min(len(s), maxLogged)] }
+
+// say writes the problem document (RFC 9457).
+func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, err error) {
+	detail, known := words[code]
+	if !known {
+		detail = err.Error()
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["Content-Type"] = []string{problem.MediaType}
+	h["X-Content-Type-Options"] = nosniff
+	if v, ok := errors.AsType[*verdict](err); ok {
+		v.headers(h)
+	}
+	if h["Retry-After"] == nil && (code == problem.SpoolFull || code == problem.Busy) {
+		h["Retry-After"] = []string{fullRetry.seconds(r.RemoteAddr)}
+	}
+	body, err := json.Marshal(struct {
+		Type string `json:"type"`
+		problem.Document
+	}{"about:blank", problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}})
+	if err != nil {
+		panic(err) // strings and a number always marshal
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if r.Method == http.MethodPut && r.ProtoMajor == 1 {
+		// Else the server would read the body first, and only then answer.
+		http.NewResponseController(w).EnableFullDuplex() // best effort
+		if r.ContentLength > maxReadOn || r.Header.Get("Expect") != "" {
+			h["Connection"] = []string{"close"}
+		}
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body) // the sender may be gone
+	}
+}
+
+func (v *verdict) headers(h http.Header) {
+	if v.allow != "" {
+		h["Allow"] = []string{v.allow}
+	}
+	if v.retry != (retry{}) {
+		h["Retry-After"] = []string{v.retry.seconds(v.sender)}
+	}
+	if v.extra != nil {
+		v.extra(h)
+	}
+}
