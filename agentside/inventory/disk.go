@@ -64,8 +64,9 @@ func (h Host) mediaType(block string) string {
 	return ""
 }
 
-// collectVolumes lists what is mounted from local devices, each once: network
-// file systems are another machine's, and may hang.
+// collectVolumes lists what is mounted from local devices, each once. Network
+// file systems are another machine's, and may hang; loop devices are files on
+// volumes that are listed already, by the hundred where software comes that way.
 func collectVolumes(ctx context.Context, h Host) (f Findings, err error) {
 	parts, err := disk.PartitionsWithContext(h.gopsutil(ctx), false)
 	if err != nil {
@@ -80,7 +81,7 @@ func collectVolumes(ctx context.Context, h Host) (f Findings, err error) {
 	})
 	seen := map[string]bool{}
 	for _, part := range parts {
-		if part.Device != "" && seen[part.Device] {
+		if seen[part.Device] || strings.HasPrefix(part.Device, "/dev/loop") {
 			continue
 		}
 		seen[part.Device] = true

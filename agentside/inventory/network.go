@@ -129,7 +129,8 @@ func collectResolver(_ context.Context, h Host) (f Findings, err error) {
 	servers, search := parseResolver(s)
 	// systemd's resolver stands in front of the real servers.
 	if slices.Equal(servers, []string{"127.0.0.53"}) && h.exists(stub) {
-		if s, err = h.read(stub); err != nil {
+		name = stub
+		if s, err = h.read(name); err != nil {
 			return f, err
 		}
 		servers, search = parseResolver(s)

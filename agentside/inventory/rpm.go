@@ -80,7 +80,7 @@ func queryRPM(ctx context.Context, name, dir string) (f Findings, err error) {
 	if wait := cmd.Wait(); wait != nil {
 		err = wait
 	}
-	if text := strings.TrimSpace(complaint.String()); text != "" && err != nil {
+	if text := strings.TrimSpace(complaint.b.String()); text != "" && err != nil {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	if err != nil {
@@ -124,10 +124,11 @@ func parseRPMLine(line string) (p Package, ok bool) {
 	return p, true
 }
 
-// A prefix keeps the beginning of what is written to it.
-type prefix struct{ bytes.Buffer }
+// A prefix keeps the beginning of what is written to it. It hides its buffer's
+// ReadFrom, which would keep everything.
+type prefix struct{ b bytes.Buffer }
 
 func (p *prefix) Write(b []byte) (int, error) {
-	p.Buffer.Write(b[:min(len(b), max(0, maxRPMStderr-p.Len()))])
+	p.b.Write(b[:min(len(b), maxRPMStderr-p.b.Len())])
 	return len(b), nil
 }

@@ -65,23 +65,30 @@ func (x *xmlWriter) hardware(h *Hardware) {
 // have a value. Characters that XML cannot hold become U+FFFD, and the
 // attribute Replaced then says how many did.
 func (x *xmlWriter) element(indent, name string, empty bool, attrs ...string) {
-	x.WriteString(indent + "<" + name)
+	x.all(indent, "<", name)
 	replaced := 0
 	for i := 0; i < len(attrs); i += 2 {
 		if attrs[i+1] == "" {
 			continue
 		}
-		x.WriteString(" " + attrs[i] + `="`)
+		x.all(" ", attrs[i], `="`)
 		replaced += x.escape(attrs[i+1])
-		x.WriteString(`"`)
+		x.WriteByte('"')
 	}
 	if replaced > 0 {
-		x.WriteString(` Replaced="` + strconv.Itoa(replaced) + `"`)
+		x.all(` Replaced="`, strconv.Itoa(replaced), `"`)
 	}
 	if empty {
-		x.WriteString("/")
+		x.WriteByte('/')
 	}
 	x.WriteString(">\n")
+}
+
+// all writes strings one by one: joined first, each would be an allocation.
+func (x *xmlWriter) all(parts ...string) {
+	for _, s := range parts {
+		x.WriteString(s)
+	}
 }
 
 // escape writes an attribute's value and returns how many characters it had to
@@ -98,7 +105,7 @@ func (x *xmlWriter) escape(s string) (replaced int) {
 		case r < ' ' || r >= 0x7f && r < 0xa0:
 			// A bare line break or tab would be read back as a space; DEL and the
 			// C1 controls are legal, but no reader should meet them raw.
-			x.WriteString("&#" + strconv.Itoa(int(r)) + ";")
+			x.all("&#", strconv.Itoa(int(r)), ";")
 		default:
 			x.WriteString(s[:size])
 		}
