@@ -72,6 +72,7 @@ func (f Failover) Locations() []failover.Location {
 // A File is one ready-made file of a bundle.
 type File struct {
 	Path   string    `json:"path"` // below the download root, with slashes
+	Source string    `json:"-"`    // where it lies in the bundle
 	Digest string    `json:"sha256"`
 	MD5    string    `json:"md5"`
 	Size   int64     `json:"size"`
