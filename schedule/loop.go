@@ -28,6 +28,7 @@ type Loop struct {
 	Log  *slog.Logger
 
 	do      func(context.Context, Run) error
+	now     func() time.Time // the time of day; tests set it to show a sleep
 	poke    chan struct{}
 	running sync.WaitGroup
 
@@ -42,7 +43,7 @@ func NewLoop(plan *Plan, do func(context.Context, Run) error) *Loop {
 		Ready: func(Event) bool { return true },
 		Save:  func(State) error { return nil },
 		Log:   slog.New(slog.DiscardHandler),
-		do:    do, plan: plan, poke: make(chan struct{}, 1),
+		do:    do, now: wallNow, plan: plan, poke: make(chan struct{}, 1),
 	}
 }
 
@@ -50,7 +51,7 @@ func NewLoop(plan *Plan, do func(context.Context, Run) error) *Loop {
 func (l *Loop) Apply(events []Event, stamp string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.plan.Apply(events, stamp, now()); err != nil {
+	if err := l.plan.Apply(events, stamp, l.now()); err != nil {
 		return fmt.Errorf("apply schedule: %w", err)
 	}
 	l.changed()
@@ -61,7 +62,7 @@ func (l *Loop) Apply(events []Event, stamp string) error {
 func (l *Loop) Fire(kind Type) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.plan.Fire(kind, now())
+	l.plan.Fire(kind, l.now())
 	l.changed()
 }
 
@@ -76,7 +77,7 @@ func (l *Loop) State() State {
 func (l *Loop) Upcoming() []Upcoming {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.plan.Upcoming(now())
+	return l.plan.Upcoming(l.now())
 }
 
 // Run starts events when they are due until ctx is done, waits for those that
@@ -99,7 +100,7 @@ func (l *Loop) Run(ctx context.Context) error {
 func (l *Loop) step(ctx context.Context) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := now()
+	at := l.now()
 	for _, run := range l.plan.Due(at) {
 		if l.Ready(run.Event) && l.plan.Start(run.Event.ID, at) {
 			l.save()
@@ -159,6 +160,6 @@ func (l *Loop) save() {
 	}
 }
 
-// now is the time of day, without the monotonic reading that would hide a sleep
-// or a clock that was set.
-func now() time.Time { return time.Now().Round(0) }
+// wallNow is the time of day, without the monotonic reading that would hide a
+// sleep or a clock that was set.
+func wallNow() time.Time { return time.Now().Round(0) }
