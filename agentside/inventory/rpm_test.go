@@ -102,7 +102,6 @@ func TestRPMCommandThatHangsIsLeft(t *testing.T) {
 		"in a child that keeps a pipe": "sleep 60 &\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			start := time.Now()
