@@ -255,8 +255,8 @@ var shared = &http.Client{Transport: NewTransport()}
 // NewTransport returns a transport that suits uploads.
 func NewTransport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 32                 // a relay's workers; fewer costs handshakes, more costs the parent sockets
-	t.DisableCompression = true                // receipts are small
+	t.MaxIdleConnsPerHost = 32                // a relay's workers; fewer costs handshakes, more costs the parent sockets
+	t.DisableCompression = true               // receipts are small
 	t.ExpectContinueTimeout = 2 * time.Second // a peer that ignores Expect costs this much per large body
 	return t
 }

@@ -1,0 +1,274 @@
+// Package objectstore delivers uploads to an S3-compatible object store.
+//
+// Each file becomes one object,
+//
+//	<prefix>/<Kind>/date=<yyyy-mm-dd>/<domain>/<device>/<stem>~<first 16 digits of its sha256>.<ext>
+//
+// so that engines that read partitioned stores can query it. The key follows
+// from the file alone, so a repeat puts the same bytes in the same place: that
+// needs no permission but to put, and no support of conditions.
+package objectstore
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/stall"
+)
+
+// Options say where the store is and how to speak to it.
+type Options struct {
+	// Endpoint is the store's address, for example https://s3.eu-central-1.amazonaws.com;
+	// plain http is spoken only if it says so.
+	Endpoint string
+	Bucket   string
+	Prefix   string
+	// Region defaults to what the endpoint's name says, else to us-east-1, which
+	// most stores other than Amazon's go by.
+	Region string
+	// Style is how the bucket is named in addresses: "path", "virtual", or empty
+	// for what the endpoint's name suggests.
+	Style string
+	// AccessKey and SecretKey are the credentials. Without them they come from
+	// CredentialsFile (the AWS format, of Profile) if it is named, else from the
+	// environment (AWS_* or MINIO_*).
+	AccessKey, SecretKey, SessionToken string
+	CredentialsFile, Profile           string
+	// CA is a file of PEM certificates to trust instead of the system's.
+	CA string
+	// Transport replaces the transport that Open would make; its TLS settings
+	// count, not CA. It is shared by all deliveries.
+	Transport http.RoundTripper
+	// Limits bound how long a transfer may stand still; zero means [stall.Default].
+	Limits stall.Limits
+	// Identity is the beacon's, for the custody it reports and the metadata.
+	Identity string
+	// Log defaults to discarding.
+	Log *slog.Logger
+}
+
+// partSize is how large the parts of large files are. It is what one delivery
+// buffers: larger parts cost memory per worker, smaller ones requests per file.
+const partSize = 16 << 20
+
+// A Sink puts uploads into one bucket.
+type Sink struct {
+	client *minio.Client
+	o      Options
+}
+
+var _ uploads.Sink = (*Sink)(nil)
+
+// Open checks the options and returns a sink. It does not speak to the store.
+func Open(o Options) (*Sink, error) {
+	if o.Limits == (stall.Limits{}) {
+		o.Limits = stall.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Prefix = strings.Trim(o.Prefix, "/")
+	client, err := dial(o)
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", o.Endpoint, err)
+	}
+	return &Sink{client: client, o: o}, nil
+}
+
+func dial(o Options) (*minio.Client, error) {
+	at, err := url.Parse(o.Endpoint)
+	switch {
+	case err != nil:
+		return nil, err
+	case at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || strings.Trim(at.Path, "/") != "":
+		return nil, errors.New("the endpoint must have the form https://host[:port]")
+	case o.Bucket == "":
+		return nil, errors.New("no bucket is named")
+	}
+	lookup, ok := map[string]minio.BucketLookupType{"": minio.BucketLookupAuto, "path": minio.BucketLookupPath, "virtual": minio.BucketLookupDNS}[o.Style]
+	if !ok {
+		return nil, fmt.Errorf("style %q: want path or virtual", o.Style)
+	}
+	transport := o.Transport
+	if transport == nil {
+		if transport, err = newTransport(at.Scheme == "https", o.CA); err != nil {
+			return nil, err
+		}
+	}
+	if o.Region == "" && !strings.HasSuffix(at.Hostname(), ".amazonaws.com") {
+		o.Region = "us-east-1" // asking would need a permission more
+	}
+	return minio.New(at.Host, &minio.Options{
+		Creds: o.credentials(), Secure: at.Scheme == "https", Transport: transport,
+		Region: o.Region, BucketLookup: lookup,
+		TrailingHeaders: false, // some stores refuse every body that has them
+		MaxRetries:      1,     // the relay decides when to try again
+	})
+}
+
+func (o Options) credentials() *credentials.Credentials {
+	switch {
+	case o.AccessKey != "":
+		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, o.SessionToken)
+	case o.CredentialsFile != "":
+		return credentials.NewFileAWSCredentials(o.CredentialsFile, o.Profile)
+	}
+	return credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.EnvMinio{}})
+}
+
+func newTransport(secure bool, ca string) (*http.Transport, error) {
+	t, err := minio.DefaultTransport(secure)
+	if err != nil || ca == "" {
+		return t, err
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("read CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("CA %s holds no PEM certificate", ca)
+	}
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.RootCAs = pool
+	}
+	return t, nil
+}
+
+// Group implements [uploads.Sink]: a PUT carries one file.
+func (s *Sink) Group() int { return 1 }
+
+// Deliver implements [uploads.Sink].
+func (s *Sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.Delivery {
+	out := make([]uploads.Delivery, len(parcels))
+	for i, p := range parcels {
+		if out[i].Err = s.put(ctx, p); out[i].Err == nil {
+			at := time.Now().UTC().Truncate(time.Millisecond)
+			out[i].Custody = []uploads.Custody{{Level: uploads.LevelStore, Beacon: s.o.Identity, At: at}}
+		}
+	}
+	return out
+}
+
+func (s *Sink) put(ctx context.Context, p uploads.Parcel) error {
+	body, err := p.Open()
+	if err != nil {
+		return fmt.Errorf("open upload %d: %w", p.Seq, err)
+	}
+	defer body.Close()
+	ctx, watch := stall.New(ctx, s.o.Limits)
+	defer watch.Stop()
+	// The client reads every part whole before it sends it, so that a body that
+	// turns out to be wrong at its end is never completed. The progress counts
+	// what is then sent; each part's end waits for an answer.
+	info, err := s.client.PutObject(ctx, s.o.Bucket, Key(s.o.Prefix, p.Upload), readerOnly{uploads.Verify(body, p.Size, p.Digest)}, p.Size, minio.PutObjectOptions{
+		PartSize: partSize, SendContentMd5: true, ContentType: "application/octet-stream",
+		UserMetadata: metadata(p.Upload, s.o.Identity),
+		Progress:     &progress{watch: watch, size: p.Size},
+	})
+	if err != nil {
+		return judge(s.o.Bucket, stall.Cause(ctx, err))
+	}
+	if info.ETag == "" {
+		return fmt.Errorf("put to bucket %s: the answer names no object: is there a proxy or portal in between?", s.o.Bucket)
+	}
+	return nil
+}
+
+// readerOnly hides what else a reader can do, so that the client reads it once
+// and in order.
+type readerOnly struct{ io.Reader }
+
+// progress is told of bytes as they are sent.
+type progress struct {
+	watch *stall.Watch
+	size  int64
+	sent  int64
+}
+
+// Read implements [io.Reader] as the client wants it: p is what was sent.
+func (w *progress) Read(p []byte) (int, error) {
+	w.sent += int64(len(p))
+	if w.sent >= w.size || w.sent%partSize == 0 {
+		w.watch.Sent()
+	} else {
+		w.watch.Moved()
+	}
+	return len(p), nil
+}
+
+// judge says whose fault a failure is: the file's only if the store refuses
+// what belongs to it, its key, its size or its bytes. All else, missing
+// permissions and buckets among it, is the store's and is tried again.
+func judge(bucket string, err error) error {
+	if errors.Is(err, uploads.ErrDigest) || errors.Is(err, uploads.ErrUnknown) {
+		return err
+	}
+	answer := minio.ToErrorResponse(err)
+	switch answer.Code {
+	case "KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "EntityTooLarge", "MetadataTooLarge", "InvalidArgument":
+		return fmt.Errorf("%w: put to bucket %s: %w", uploads.ErrRefused, bucket, err)
+	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch":
+		return fmt.Errorf("%w: put to bucket %s: %w", uploads.ErrDigest, bucket, err)
+	}
+	return fmt.Errorf("put to bucket %s: %w", bucket, err)
+}
+
+// unknown stands for a device, a domain or a date that is not known.
+const unknown = "unknown"
+
+// Key returns the object's key. Parts that come from the sender are
+// percent-encoded where they hold more than a file name may.
+func Key(prefix string, u uploads.Upload) string {
+	date := unknown
+	if at := u.Name.Parts().At; !at.IsZero() {
+		date = at.Format(time.DateOnly)
+	}
+	file := u.Name.Stem() + "~" + u.Digest.String()[:16] + u.Name.Suffix()
+	return path.Join(prefix, segment(u.Kind), "date="+date, segment(u.Device.Domain), segment(u.Device.Name), file)
+}
+
+// segment makes one part of a key of s.
+func segment(s string) string {
+	if s == "" {
+		return "_" + unknown
+	}
+	if _, err := uploads.ParseName(s); err == nil {
+		return s
+	}
+	return strings.ReplaceAll(url.PathEscape(s), ".", "%2E") // "." and ".." are no folders
+}
+
+// metadata says of the object what its key does not, percent-encoded, since
+// headers hold no other letters.
+func metadata(u uploads.Upload, beacon string) map[string]string {
+	m := map[string]string{
+		"sha256":   u.Digest.String(),
+		"name":     url.PathEscape(u.Name.String()),
+		"received": u.Received.UTC().Format(time.RFC3339Nano),
+	}
+	optional := map[string]string{"domain": u.Device.Domain, "device": u.Device.Name, "agent": u.AgentID, "beacon": beacon, "via": strings.Join(u.Via, ",")}
+	if !u.Modified.IsZero() {
+		optional["modified"] = u.Modified.UTC().Format(time.RFC3339)
+	}
+	for k, v := range optional {
+		if v != "" {
+			m[k] = url.PathEscape(v)
+		}
+	}
+	return m
+}
