@@ -125,7 +125,7 @@ func (ans *answer) serve(w http.ResponseWriter, r *http.Request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.Method == http.MethodHead || ranges == nil && rep.body != nil {
+	if r.Method == http.MethodHead || ranges == nil && rep.body != nil && len(rep.body) <= piece {
 		ans.headers(h, rep)
 		h["Content-Length"] = rep.length
 		w.WriteHeader(http.StatusOK)
@@ -144,8 +144,7 @@ func (ans *answer) serve(w http.ResponseWriter, r *http.Request) (int, error) {
 	case 0:
 		h["Content-Length"] = rep.length
 		w.WriteHeader(http.StatusOK)
-		_, err = io.CopyN(w, body, rep.size)
-		return http.StatusOK, err
+		return http.StatusOK, copyPieces(w, body, rep.size)
 	case 1:
 		return writeRange(w, body, ranges[0], rep.size)
 	}

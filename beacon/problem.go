@@ -154,7 +154,7 @@ func (a *Agents) handle(m methods) http.Handler {
 			panic(http.ErrAbortHandler) // nobody is left to read an answer
 		}
 		say(w, r, status, code, err)
-		if r.Method == http.MethodPut {
+		if r.Method == http.MethodPut && status != http.StatusRequestTimeout {
 			readOn(w, r)
 		}
 	})
@@ -207,14 +207,20 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	if r.Method == http.MethodPut && r.ProtoMajor == 1 {
 		// Else the server would read the body first, and only then answer.
 		http.NewResponseController(w).EnableFullDuplex() // best effort
-		if r.ContentLength > maxReadOn || r.Header.Get("Expect") != "" {
+		if r.ContentLength > maxReadOn || r.Header.Get("Expect") != "" || status == http.StatusRequestTimeout {
 			h["Connection"] = []string{"close"}
 		}
 	}
+	answerNow(w)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // the sender may be gone
 	}
+}
+
+// answerNow gives an answer its time: the body before it may have taken long.
+func answerNow(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a recorder in a test has none
 }
 
 func (v *verdict) headers(h http.Header) {

@@ -87,6 +87,7 @@ func answerReceipt(w http.ResponseWriter, receipt uploads.Receipt) error {
 	if err != nil {
 		return fmt.Errorf("write receipt: %w", err)
 	}
+	answerNow(w)
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	h["Content-Type"] = []string{"application/json"}
