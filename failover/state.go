@@ -76,13 +76,13 @@ func (h Health) until() time.Time {
 	return h.Rest
 }
 
-// settle brings h in line with a clock that was set back.
+// settle lets go of what can only be a time from before the clock was set back.
 func (h *Health) settle(now time.Time) {
-	if limit := now.Add(2 * maxRest); h.Rest.After(limit) {
-		h.Rest = now
+	if h.Rest.After(now.Add(2 * maxRest)) {
+		h.Rest = now.Add(-maxTrial).UTC()
 	}
-	if limit := now.Add(maxAsked); h.Asked.After(limit) {
-		h.Asked = limit
+	if h.Asked.After(now.Add(2 * maxAsked)) {
+		h.Asked = time.Time{}
 	}
 }
 

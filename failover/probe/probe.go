@@ -236,7 +236,7 @@ func (p *Prober) get(ctx context.Context, l failover.Location, root, object, spa
 		return nil, err
 	}
 	ctx, cancel := p.bound(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("/", object).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath(cmp.Or(object, "/")).String(), nil)
 	if err != nil {
 		cancel()
 		return nil, err
