@@ -172,21 +172,23 @@ func (s *Sink) above(files int, size int64) bool {
 
 func (s *Sink) path(name string) string { return path.Join(s.root.Name(), name) }
 
-// write makes the temporary files and waits for their syncs, which run side by
-// side: a journalling file system commits them together. (A syncfs would also
-// wait for everything else that is dirty on that file system, such as an
-// importer's database, and reports other people's errors as ours.)
+// write makes the temporary files, all of them before the first sync, so that a
+// journalling file system commits them together: the syncs, which run side by
+// side, wait for the same commit. (A syncfs would be one call, but it also waits
+// for everything else that is dirty on that file system, such as an importer's
+// database, and takes other people's errors for ours or swallows them.)
 func (s *Sink) write(ctx context.Context, drafts []*draft) {
+	files := make([]*os.File, len(drafts))
+	for i, d := range drafts {
+		if d.err = ctx.Err(); d.err == nil {
+			files[i], d.err = s.copy(d)
+		}
+	}
 	var syncs sync.WaitGroup
-	for _, d := range drafts {
-		if d.err = ctx.Err(); d.err != nil {
-			continue
+	for i, d := range drafts {
+		if f := files[i]; f != nil {
+			syncs.Go(func() { d.err = errors.Join(f.Sync(), f.Close()) })
 		}
-		f, err := s.copy(d)
-		if d.err = err; err != nil {
-			continue
-		}
-		syncs.Go(func() { d.err = errors.Join(f.Sync(), f.Close()) })
 	}
 	syncs.Wait()
 }

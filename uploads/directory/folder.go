@@ -42,15 +42,28 @@ func (s *Sink) folder(kind string) (*folder, error) {
 		f = &folder{root: s.root, dir: path.Join(incoming, kind), seed: maphash.MakeSeed(), sizes: s.o.MaxBytes > 0}
 		s.folders[kind] = f
 	}
-	switch err := s.root.Mkdir(f.dir, 0o755); {
-	case err == nil:
-		if err := syncFolder(s.root, incoming); err != nil {
-			return nil, err
-		}
-	case !errors.Is(err, fs.ErrExist):
+	if err := s.make(f.dir); err != nil {
 		return nil, err
 	}
 	return f, f.look()
+}
+
+// make makes a folder, and those above it, durably, unless it exists.
+func (s *Sink) make(dir string) error {
+	err := s.root.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrNotExist) { // the importer is thorough
+		if err := s.make(path.Dir(dir)); err != nil {
+			return err
+		}
+		err = s.root.Mkdir(dir, 0o755)
+	}
+	switch {
+	case err == nil:
+		return syncFolder(s.root, path.Dir(dir))
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	}
+	return err
 }
 
 // look lists the folder if it changed since it was last known.
