@@ -11,9 +11,10 @@ import (
 
 const (
 	// TryTimeout bounds one walk over the whole list, up to the moment a beacon
-	// begins to answer. A shorter one finds a beacon that has come back sooner; a
-	// longer one gives slow lines and long lists a chance.
-	TryTimeout = 30 * time.Second
+	// begins to answer; five seconds of measuring before it make a try of 30 s. A
+	// shorter one finds a beacon that has come back sooner; a longer one gives
+	// slow lines and long lists a chance.
+	TryTimeout = 25 * time.Second
 	// TransferTimeout bounds a location that has begun to answer. A longer one
 	// bears with slower lines; a shorter one ends a try sooner that a trickling
 	// server holds up. The other locations are asked meanwhile.

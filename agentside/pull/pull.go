@@ -199,7 +199,10 @@ func (f *fetch) document(ctx context.Context, path, digest string, limit int64) 
 		}
 	}
 	got, fresh, err := f.get(ctx, want, "", limit)
-	if err == nil && !fresh {
+	switch {
+	case errors.Is(err, ErrNoPolicy): // of a policy there is, only this file is missing
+		return Document{}, fmt.Errorf("%w: the beacon does not have it", ErrRefused)
+	case err == nil && !fresh:
 		got, _ = f.held.document(path)
 	}
 	return got, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"inventorybeacon/failover"
@@ -27,13 +28,13 @@ var errTooLate = errors.New("it took too long to answer")
 // within TryTimeout however many of its locations are dead.
 //
 // Report is told of every location that was asked in earnest: nil if it
-// answered what was asked for. If none did, the error joins what each said,
-// and holds a RetryError only if all of them asked for a rest.
+// answered what was asked for. If none did, the error is an [Answers], within
+// a RetryError if all of them asked for a rest.
 func Walk[T any](ctx context.Context, list []failover.Location, ask Ask[T], report func(failover.Location, error)) (T, failover.Location, error) {
 	w := &walk[T]{ask: ask, results: make(chan result[T], len(list))}
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
-	var failed []error
+	var failed Answers
 	var zero T
 	running := 0
 	for next, turn := 0, turn(len(list)); next < len(list) || running > 0; {
@@ -113,31 +114,50 @@ func (w *walk[T]) drain(n int) {
 	}
 }
 
-// together joins what the locations said. A rest is kept only if every one of
-// them asked for it, and then the shortest.
-func together(errs []error) error {
-	after := time.Duration(-1)
-	for _, err := range errs {
-		busy, ok := errors.AsType[*uploads.RetryError](err)
-		if !ok {
-			return errors.Join(plain(errs)...)
-		}
-		if after < 0 || busy.After < after {
-			after = busy.After
-		}
+// Answers are what each location said when none gave what was asked for.
+type Answers []error
+
+// Error implements error, in one line.
+func (a Answers) Error() string {
+	words := make([]string, len(a))
+	for i, err := range a {
+		words[i] = err.Error()
 	}
-	return &uploads.RetryError{After: after, Err: errors.Join(plain(errs)...)}
+	return strings.Join(words, "; ")
 }
 
-// plain takes the wish for a rest out of errors, so that no one location's
-// speaks for all.
-func plain(errs []error) []error {
-	out := make([]error, len(errs))
-	for i, err := range errs {
-		out[i] = err
-		if _, ok := errors.AsType[*uploads.RetryError](err); ok {
-			out[i] = errors.New(err.Error())
+// Unwrap makes errors.Is find what any of them said.
+func (a Answers) Unwrap() []error { return a }
+
+// Verdict reports whether err is the answer of beacons that were all reached
+// and had nothing for us: asking again soon would change nothing.
+func Verdict(err error) bool {
+	all, ok := errors.AsType[Answers](err)
+	if !ok {
+		return false
+	}
+	for _, err := range all {
+		if !errors.Is(err, ErrNoPolicy) && !errors.Is(err, ErrOlder) && !errors.Is(err, ErrPublisher) {
+			return false
 		}
 	}
-	return out
+	return true
+}
+
+// together joins what the locations said. A rest is kept only if every one of
+// them asked for it, and then the shortest.
+func together(answers Answers) error {
+	rests := 0
+	shortest := time.Duration(1<<63 - 1)
+	for i, err := range answers {
+		if busy, ok := errors.AsType[*uploads.RetryError](err); ok {
+			rests++
+			shortest = min(shortest, busy.After)
+			answers[i] = errors.New(err.Error()) // so that no single one speaks for all
+		}
+	}
+	if rests < len(answers) {
+		return answers
+	}
+	return &uploads.RetryError{After: shortest, Err: answers}
 }

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"os"
 	"time"
+
+	"inventorybeacon/failover"
 )
 
 // Limits of one connection; those of a transfer are package stall's.
@@ -30,8 +32,8 @@ type Options struct {
 	CA string // PEM file; empty means the system's authorities
 	// Header is called for every request and its result added to it.
 	Header func() http.Header
-	// Proxy returns the proxy that the failover list names for an address; nil, or
-	// the empty string, means the environment's.
+	// Proxy returns the proxy that the failover list names for an address, or
+	// [failover.Direct]; nil, or the empty string, means the environment's.
 	Proxy func(*url.URL) string
 	// Dial opens connections; nil means a [net.Dialer].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -40,7 +42,7 @@ type Options struct {
 // New returns a client. Its Transport is safe for concurrent use; close idle
 // connections with [http.Client.CloseIdleConnections].
 func New(o Options) (*http.Client, error) {
-	pool, err := authorities(o.CA)
+	trust, err := TLS(o.CA)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func New(o Options) (*http.Client, error) {
 	base := &http.Transport{
 		Proxy:                  proxyOr(o.Proxy),
 		DialContext:            dial,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
+		TLSClientConfig:        trust,
 		TLSHandshakeTimeout:    DialTimeout,
 		ExpectContinueTimeout:  2 * time.Second, // a peer that ignores Expect costs this much per large body
 		MaxIdleConnsPerHost:    2,
@@ -71,29 +73,34 @@ func New(o Options) (*http.Client, error) {
 	}, nil
 }
 
-// authorities reads the authorities that may vouch for a beacon: the file's
-// and no others, so that one stolen public authority does not open a fleet
-// that has its own.
-func authorities(file string) (*x509.CertPool, error) {
+// TLS returns the configuration for beacons. With a file, its authorities and no
+// others may vouch for them, so that one stolen public authority does not open
+// a fleet that has its own.
+func TLS(file string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file == "" {
-		return nil, nil
+		return c, nil
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("certificate authorities: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("certificate authorities: %s holds no PEM certificate", file)
 	}
-	return pool, nil
+	return c, nil
 }
 
 // proxyOr asks the location's own word first, then the environment.
 func proxyOr(location func(*url.URL) string) func(*http.Request) (*url.URL, error) {
 	return func(req *http.Request) (*url.URL, error) {
 		if location != nil {
-			if raw := location(req.URL); raw != "" {
+			raw := location(req.URL)
+			if raw == failover.Direct {
+				return nil, nil
+			}
+			if raw != "" {
 				u, err := url.Parse(raw)
 				if err != nil {
 					return nil, fmt.Errorf("proxy of the failover list: %w", err)
