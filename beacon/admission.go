@@ -1,7 +1,10 @@
 package beacon
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -107,3 +110,25 @@ func (d *drain) start() <-chan struct{} {
 // Drain makes the reachability check answer 503, turns new uploads away and
 // returns a channel that is closed when the last one is done. Downloads go on.
 func (a *Agents) Drain() <-chan struct{} { return a.drain.start() }
+
+// health remembers whether the spool could store the last upload it got.
+type health struct{ failure atomic.Pointer[error] }
+
+// note takes how an upload ended. What the sender did wrong says nothing about
+// the spool, and neither does an answer that sends it away.
+func (h *health) note(sender, err error) {
+	switch status, _ := judge(err); {
+	case err == nil:
+		h.failure.Store(nil)
+	case sender == nil && status == http.StatusInternalServerError && !errors.Is(err, context.Canceled):
+		h.failure.Store(&err)
+	}
+}
+
+// Trouble says why uploads cannot be stored, or nil.
+func (a *Agents) Trouble() error {
+	if err := a.health.failure.Load(); err != nil {
+		return fmt.Errorf("the last upload could not be stored: %w", *err)
+	}
+	return nil
+}

@@ -78,6 +78,7 @@ type Agents struct {
 	uploads slots // all of them
 	slots   slots // large ones
 	drain   drain
+	health  health
 }
 
 // Handler returns all routes. Call it once, when a is filled in.
@@ -96,8 +97,8 @@ func (a *Agents) routes() *mux.Router {
 	get := func(h handler) methods { return methods{http.MethodGet: h, http.MethodHead: h} }
 	down, up := "/{root:(?i:"+a.Download+")}", "/{root:(?i:"+a.Upload+")}"
 	r.Handle(down+"/{path:.*}", a.handle(get(a.download)))
-	r.Handle(up, a.handle(get(a.health)))
-	r.Handle(up+"/", a.handle(get(a.health)))
+	r.Handle(up, a.handle(get(a.reachable)))
+	r.Handle(up+"/", a.handle(get(a.reachable)))
 	r.Handle(up+"/{path:.+}", a.handle(methods{http.MethodPut: a.put, http.MethodHead: a.head}))
 	r.NotFoundHandler = a.handle(methods{"": notFound})
 	return r
@@ -124,7 +125,7 @@ func endsConnection(r *http.Request) bool {
 	return len(r.TransferEncoding) > 0 || r.ProtoMinor == 0 && r.ContentLength != 0
 }
 
-func (a *Agents) health(w http.ResponseWriter, r *http.Request) error {
+func (a *Agents) reachable(w http.ResponseWriter, r *http.Request) error {
 	if a.drain.started() {
 		return busy("this beacon is stopping", stoppingRetry, a.peer(r).String())
 	}

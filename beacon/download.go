@@ -174,8 +174,7 @@ func lastOf(parts []string) string {
 // sighting is what every sighting has.
 func (a *Agents) sighting(r *http.Request, d uploads.Device, what string) catalogue.Sighting {
 	c := agentOf(r)
-	if d.IsZero() && c.Name != "" {
-		d = uploads.Device{Domain: c.Domain, Name: uploads.EscapeDevice(c.Name)}
-	}
+	// As paths and file names have it, so that it is one device everywhere.
+	c.Name = uploads.EscapeDevice(c.Name)
 	return catalogue.Sighting{At: time.Now().UTC(), Device: d, Peer: a.peer(r).String(), Contact: c, What: what}
 }

@@ -28,8 +28,9 @@ const (
 	headerBytes = 32 << 10
 	// streams is how many requests one HTTP/2 connection may have open.
 	streams = 100
-	// drainTime is how long a stop may take in all. The contract is 10 s.
-	drainTime = 9 * time.Second
+	// drainTime is how long requests may take to end. The contract is 10 s for
+	// the whole stop.
+	drainTime = 7 * time.Second
 	// closeTime of it is kept for closing connections.
 	closeTime = time.Second
 )

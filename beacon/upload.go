@@ -66,6 +66,7 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	b := a.newBody(w, r, wide)
 	defer b.done()
 	receipt, err := a.Spool.Accept(r.Context(), d, b)
+	a.health.note(b.err, err)
 	if b.err != nil { // the sender's doing, whatever became of it further down
 		err = b.err
 	}

@@ -164,7 +164,10 @@ func TestUploadIsRefusedBeforeItsBody(t *testing.T) {
 // unread is a body that nobody may read.
 type unread struct{ t *testing.T }
 
-func (u unread) Read([]byte) (int, error) { u.t.Error("the body was read"); return 0, http.ErrBodyReadAfterClose }
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, http.ErrBodyReadAfterClose
+}
 
 func TestUploadTooLargeOnTheWay(t *testing.T) {
 	s := newSite(t)

@@ -114,9 +114,9 @@ type S3 struct {
 	AccessKey string `yaml:"access_key"`
 	SecretKey Secret `yaml:"secret_key"`
 	CA        string `yaml:"ca"`
-	// CreateOnly refuses to overwrite by a conditional write; for stores that
-	// are known to support it.
-	CreateOnly bool `yaml:"create_only"`
+	// Style is how the bucket is named in addresses: "path", "virtual", or empty
+	// for what the endpoint suggests.
+	Style string `yaml:"style"`
 }
 
 // A Parent is a beacon further up.
@@ -132,8 +132,9 @@ type Spool struct {
 	Segment Bytes `yaml:"segment_bytes"`
 	// Memory bounds the bodies held in memory while they arrive.
 	Memory Bytes `yaml:"memory_budget"`
-	// MinFree is the free space below which uploads are refused. More keeps
-	// policy downloads and the catalogue safer; less takes uploads longer.
+	// MinFree is the free space below which uploads are refused; 0 means a
+	// twentieth of the disk, at most 256 MiB. More keeps policy downloads and the
+	// catalogue safer; less takes uploads longer.
 	MinFree Bytes `yaml:"min_free"`
 }
 
@@ -172,7 +173,7 @@ func Default() *Config {
 		Drop:         "publish",
 		Settle:       2 * time.Second,
 		UnknownKinds: "refuse",
-		Spool:        Spool{Memory: 64 << 20, MinFree: 256 << 20},
+		Spool:        Spool{Memory: 64 << 20},
 		Limits:       Limits{InFlight: 2048, Idle: 30 * time.Second, Connections: 16384},
 		Log:          Log{Level: "info"},
 	}

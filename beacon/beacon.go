@@ -1,0 +1,298 @@
+package beacon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"inventorybeacon/beacon/config"
+	"inventorybeacon/beacon/control"
+	"inventorybeacon/beacon/dial"
+	"inventorybeacon/policy/drop"
+	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/quarantine"
+	"inventorybeacon/uploads/relay"
+	"inventorybeacon/uploads/spool"
+)
+
+// Options are what a beacon is made from.
+type Options struct {
+	// Config is a checked configuration.
+	Config *config.Config
+	// Log defaults to discarding.
+	Log *slog.Logger
+	// Calls registers what operators can ask for on the control socket.
+	Calls func(*control.Server, *Beacon)
+	// Ready is told when everything listens and the drop folder exists.
+	Ready func(Addresses)
+}
+
+// Addresses are the URLs where a beacon listens.
+type Addresses struct {
+	Agents, AgentsTLS []string
+	Admin, Metrics    string // Metrics is empty if it has no address of its own
+}
+
+// A State is where a beacon is in its life.
+type State string
+
+// The states, in order.
+const (
+	Starting State = "starting"
+	Serving  State = "serving"
+	Draining State = "draining"
+)
+
+// A Beacon is a server with everything behind it. It owns its data directory.
+type Beacon struct {
+	o       Options
+	config  *config.Config
+	log     *slog.Logger
+	metrics *Metrics
+	guard   *dial.Guard
+	started time.Time
+	state   atomic.Value // State
+
+	policies   *revision.Store
+	drops      *drop.Folder
+	spool      *spool.Spool
+	catalogue  *catalogue.Catalogue
+	quarantine *quarantine.Store
+	relays     []*relay.Relay
+	agents     *Agents
+
+	fronts       []*front // agents
+	admin        []*front
+	control      net.Listener
+	certificates []*keyPair
+	addresses    Addresses
+	closers      []func() error // in the order of opening
+}
+
+// Open opens everything in the data directory and binds every address, so that
+// what cannot work fails here. Nothing is served before Run.
+func Open(ctx context.Context, o Options) (*Beacon, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &Beacon{o: o, config: o.Config, log: o.Log, metrics: NewMetrics(), started: time.Now()}
+	b.state.Store(Starting)
+	for _, step := range []func(context.Context) error{
+		b.openData, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin, b.openControl,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, b.close())
+		}
+	}
+	b.metrics.Register(collector{b})
+	return b, nil
+}
+
+// Policies is the store of published revisions.
+func (b *Beacon) Policies() *revision.Store { return b.policies }
+
+// Spool holds what waits for its relay.
+func (b *Beacon) Spool() *spool.Spool { return b.spool }
+
+// Catalogue is the index of what agents told.
+func (b *Beacon) Catalogue() *catalogue.Catalogue { return b.catalogue }
+
+// Quarantine keeps what destinations refused.
+func (b *Beacon) Quarantine() *quarantine.Store { return b.quarantine }
+
+// Relays says how each destination is doing.
+func (b *Beacon) Relays() []relay.Status {
+	out := make([]relay.Status, len(b.relays))
+	for i, r := range b.relays {
+		out[i] = r.Status()
+	}
+	return out
+}
+
+// Addresses says where the beacon listens.
+func (b *Beacon) Addresses() Addresses { return b.addresses }
+
+// Started is when the beacon was opened.
+func (b *Beacon) Started() time.Time { return b.started }
+
+// State says where the beacon is in its life.
+func (b *Beacon) State() State { return b.state.Load().(State) }
+
+// Ready says why the beacon should get no new work, or nil.
+func (b *Beacon) Ready() error {
+	if s := b.State(); s != Serving {
+		return errors.New(string(s))
+	}
+	return b.agents.Trouble()
+}
+
+// openData makes the directories that are not made by what is kept in them.
+func (b *Beacon) openData(context.Context) error {
+	for _, dir := range []string{"", config.DropDir, config.KeysDir} {
+		if err := os.MkdirAll(b.path(dir), 0o700); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Beacon) path(name string) string { return filepath.Join(b.config.Data, name) }
+
+func (b *Beacon) openPolicies(context.Context) (err error) {
+	b.policies, err = revision.Open(b.path(config.PolicyDir), revision.Options{Log: b.log})
+	if err != nil {
+		return fmt.Errorf("open policy: %w", err)
+	}
+	b.closers = append(b.closers, b.policies.Close)
+	b.drops, err = drop.Open(b.path(config.DropDir), b.policies, drop.Options{Log: b.log, Settle: b.config.Settle})
+	if err != nil {
+		return fmt.Errorf("open drop folder: %w", err)
+	}
+	return nil
+}
+
+func (b *Beacon) openControl(context.Context) (err error) {
+	b.control, err = control.Listen(b.config.Data)
+	if err == nil {
+		b.closers = append(b.closers, func() error { return ignoreClosed(b.control.Close()) })
+	}
+	return err
+}
+
+// close undoes what was opened, last first.
+func (b *Beacon) close() error {
+	var errs []error
+	for _, f := range slices.Backward(b.closers) {
+		errs = append(errs, f())
+	}
+	b.closers = nil
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close gives up a beacon that will not Run.
+func (b *Beacon) Close() error { return b.close() }
+
+// Run serves until ctx is done, or something that cannot fail does; then it
+// drains, stops everything in the opposite order of its start, and closes. It
+// takes at most 10 s for that.
+func (b *Beacon) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	back := b.startBackground(ctx, fail)
+	serving := make(chan error, 2)
+	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAdmin()
+	var admin sync.WaitGroup
+	admin.Go(func() {
+		err := serveFronts(adminCtx, b.admin, instantly)
+		if err != nil {
+			fail(err)
+		}
+		serving <- err
+	})
+	b.state.Store(Serving)
+	if b.o.Ready != nil {
+		b.o.Ready(b.addresses)
+	}
+	b.log.Info("serving", "agents", b.addresses.Agents, "agents_tls", b.addresses.AgentsTLS, "admin", b.addresses.Admin)
+	serving <- serveFronts(ctx, b.fronts, b.drain)
+	back.stop()
+	stopAdmin()
+	admin.Wait()
+	err := errors.Join(<-serving, <-serving, back.err())
+	return errors.Join(err, b.close())
+}
+
+func (b *Beacon) drain() <-chan struct{} {
+	b.state.Store(Draining)
+	b.log.Info("draining", "uploads", b.agents.uploads.taken.Load())
+	return b.agents.Drain()
+}
+
+// instantly is the drain of what has nothing to wait for.
+func instantly() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// A background is the loops beside serving. Each stage is stopped, and waited
+// for, before the ones started earlier.
+type background struct {
+	stages []stage
+	mu     sync.Mutex
+	errs   []error
+}
+
+type stage struct {
+	cancel context.CancelFunc
+	done   *sync.WaitGroup
+}
+
+// startBackground starts the catalogue, which listens to all others, then the
+// relays, then what lets work in. A loop that ends by itself stops the beacon.
+func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFunc) *background {
+	back := &background{}
+	back.start(ctx, fail, func(ctx context.Context) error { return b.catalogue.Run(ctx, b.spool) })
+	var relays []func(context.Context) error
+	for _, r := range b.relays {
+		relays = append(relays, r.Run)
+	}
+	back.start(ctx, fail, relays...)
+	calls := control.NewServer(b.log)
+	if b.o.Calls != nil {
+		b.o.Calls(calls, b)
+	}
+	back.start(ctx, fail, b.drops.Run, func(ctx context.Context) error { return calls.Serve(ctx, b.control) })
+	return back
+}
+
+func (k *background) start(ctx context.Context, fail context.CancelCauseFunc, loops ...func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := stage{cancel, &sync.WaitGroup{}}
+	for _, loop := range loops {
+		s.done.Go(func() {
+			err := loop(ctx)
+			if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+				return
+			}
+			if err == nil {
+				err = errors.New("a loop ended by itself")
+			}
+			k.mu.Lock()
+			k.errs = append(k.errs, err)
+			k.mu.Unlock()
+			fail(err)
+		})
+	}
+	k.stages = append(k.stages, s)
+}
+
+func (k *background) stop() {
+	for _, s := range slices.Backward(k.stages) {
+		s.cancel()
+		s.done.Wait()
+	}
+}
+
+func (k *background) err() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return errors.Join(k.errs...)
+}
