@@ -147,6 +147,9 @@ func TestStateForgetsServersThatLeave(t *testing.T) {
 	expect(t, s, t0, "c a boot")
 	s.Replace([]failover.Location{a, b})
 	expect(t, s, t0, "b a boot")
+	if h := s.Health(b, t0); h != (failover.Health{}) {
+		t.Errorf("remembers %+v", h)
+	}
 }
 
 func TestStateSurvivesARestart(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,9 +24,12 @@ func start(t *testing.T, d time.Duration, do func(context.Context, Run) error, s
 		t.Fatal(err)
 	}
 	began := time.Now()
+	var mu sync.Mutex
 	var ran []time.Duration
 	l := NewLoop(p, func(ctx context.Context, r Run) error {
+		mu.Lock()
 		ran = append(ran, time.Since(began))
+		mu.Unlock()
 		return do(ctx, r)
 	})
 	set(l)

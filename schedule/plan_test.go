@@ -173,10 +173,11 @@ func TestPlanSpreadsWhatItMakesUpFor(t *testing.T) {
 
 func TestPlanMissesNothingBeforeItKnewOfIt(t *testing.T) {
 	b := newBench(t, "2026-01-05 12:00", event("e", Once, at(3)))
-	b.until("2026-01-05 13:00")
+	b.until("2026-01-06 13:00")
+	b.want("06 03:00 e")
 	b.apply("", event("e", Once, at(10))) // moved to a time that is past today
-	b.until("2026-01-06 11:00")
-	b.want("06 10:00 e")
+	b.until("2026-01-07 11:00")
+	b.want("07 10:00 e")
 }
 
 func TestNowFiresOnceForEachSchedule(t *testing.T) {
@@ -261,6 +262,26 @@ func TestPlanSurvivesAClockThatJumps(t *testing.T) {
 		b.set("2026-01-05 02:30")
 		b.until("2026-01-06 04:00")
 		b.want("06 03:00 e")
+	})
+	t.Run("set back a little, and run for another reason", func(t *testing.T) {
+		b := newBench(t, "2026-01-05 02:00", event("e", Once, at(3), Trigger{Type: TypeConnect}))
+		b.until("2026-01-05 03:10")
+		b.want("05 03:00 e")
+		b.set("2026-01-05 02:30")
+		b.plan.Fire(TypeConnect, b.now)
+		b.until("2026-01-06 04:00")
+		b.want("05 02:30 e", "06 03:00 e")
+	})
+	t.Run("set back while a run is to be made up for", func(t *testing.T) {
+		b := newBench(t, "2026-01-05 12:00", event("e", Once, Trigger{Type: TypeDaily, Window: time.Hour}))
+		b.set("2026-01-09 12:00")
+		b.runDue()
+		b.want() // put off by a little
+		b.set("2026-01-07 12:00")
+		b.until("2026-01-07 12:06")
+		if len(b.ran) != 1 {
+			t.Errorf("ran %q, want one run within %v", b.ran, makeupSpread)
+		}
 	})
 	t.Run("far ahead and back: it goes on from here", func(t *testing.T) {
 		b := newBench(t, "2026-01-05 12:00", e, event("now", Never, Trigger{Type: TypeConnect, Window: time.Hour}))
