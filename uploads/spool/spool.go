@@ -1,98 +1,210 @@
 // Package spool keeps uploads on disk between the sender, who gets a receipt
 // once they are durable, and the relay, which takes them on.
+//
+// Uploads are appended to a journal of segment files (package journal). A
+// handler reserves a range, writes it itself, and waits; one sync acknowledges
+// every range written while the one before it ran. A journal is replayed when it
+// is opened, and what is delivered is freed a segment at a time, after its
+// receipts have moved to a file of their own (package receipts).
+//
+//	Accept: collect -> reserve -> write -> sync -> receipt
+//	upkeep: seal -> receipts -> marks -> new generation -> spare
+//
+// The directory holds segments/, blobs/ (large bodies), receipts/, a lock and
+// the version of the whole. Nothing in it that the spool did not write is
+// touched.
 package spool
 
 import (
-	"context"
-	"io"
+	"errors"
+	"fmt"
 	"iter"
-	"time"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/gofrs/flock"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/disk"
+	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/receipts"
 )
+
+// archive is what the spool needs of the place where receipts go when their
+// segment is freed.
+type archive interface {
+	Find(receipts.NameID) (*receipts.Entry, error)
+	FindExact(receipts.FileID) (*receipts.Entry, error)
+	Append([]*receipts.Entry) error
+	At(uint32) (*receipts.Entry, error)
+	All() iter.Seq2[uint32, *receipts.Entry]
+	Len() int
+	Last() uint64
+	Close() error
+}
 
 // A Spool is a directory of accepted uploads. One process owns it.
 // All methods may be called by several goroutines at once.
-type Spool struct{}
+type Spool struct {
+	o        Options
+	log      *slog.Logger
+	disk     disk.Disk
+	lock     *flock.Flock
+	archive  archive
+	budget   *budget
+	recovery Recovery
+	inline   int64 // the largest body that goes into the journal
 
-// Open opens the spool in dir, or makes one, and replays its journal.
-func Open(dir string, o Options) (*Spool, error) { return nil, uploads.ErrClosed }
+	// baton is held by whoever syncs and tells observers.
+	baton chan struct{}
+
+	mu sync.Mutex
+	// The journal.
+	active         *segment
+	group          *group // open for records
+	groups         []*group
+	segments       []*segment // with records, the active one included
+	spares         []*segment
+	surplus        []*segment // free, to be made spares or removed
+	turning        chan struct{}
+	next, mark     uint64
+	lastGeneration uint64
+	nextFile       uint64
+	cuts           []journal.Cut // not yet recorded
+	ackEarly       bool          // the bug that the tests' checker must find
+	// The uploads whose records are on disk.
+	entries map[uint64]*entry
+	names   map[receipts.NameID]*entry // the newest of each name; see entry.older
+	files   map[receipts.FileID]*entry
+	flights map[receipts.FileID]*flight
+	sinks   []*sink
+	held    queue // every file that has not left
+	booked  int64 // bytes of uploads being written
+	// What is going on, and the end.
+	uploads   int        // operations that Close waits for
+	appending int        // records being written or waiting for their sync
+	idle      *sync.Cond // uploads, appending or upkeep became less
+	closed    bool
+	upkeep    upkeep
+	counters  counters
+}
+
+// Open opens the spool in dir, or makes one, and replays its journal. Errors
+// match [journal.ErrNewer] if a newer version wrote it; then, as after any
+// error before the replay, nothing has been changed.
+func Open(dir string, o Options) (*Spool, error) {
+	if len(o.Sinks) > MaxSinks {
+		return nil, fmt.Errorf("open spool: %d sinks; %d are possible", len(o.Sinks), MaxSinks)
+	}
+	d := o.Disk
+	if d == nil {
+		var err error
+		if d, err = disk.Open(dir); err != nil {
+			return nil, fmt.Errorf("open spool: %w", err)
+		}
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		d.Close()
+		return nil, fmt.Errorf("open spool %s: %w", dir, errors.Join(errInUse, err))
+	}
+	s := newSpool(d, lock, o)
+	if err := s.open(); err != nil {
+		s.release()
+		return nil, fmt.Errorf("open spool %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+var errInUse = errors.New("another process uses it")
+
+func newSpool(d disk.Disk, lock *flock.Flock, o Options) *Spool {
+	s := &Spool{
+		o: o, log: o.Log, disk: d, lock: lock,
+		baton:   make(chan struct{}, 1),
+		entries: map[uint64]*entry{},
+		names:   map[receipts.NameID]*entry{},
+		files:   map[receipts.FileID]*entry{},
+		flights: map[receipts.FileID]*flight{},
+		next:    1, nextFile: 1,
+	}
+	s.idle = sync.NewCond(&s.mu)
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for i, n := range o.Sinks {
+		s.sinks = append(s.sinks, &sink{SinkName: n, bit: 1 << i, added: make(chan struct{}, 1)})
+	}
+	s.counters.lost = map[string]uint64{}
+	s.upkeep.opening = true
+	return s
+}
 
 // Recovery tells what Open found.
-func (s *Spool) Recovery() Recovery { return Recovery{} }
+func (s *Spool) Recovery() Recovery { return s.recovery }
 
-// A Draft is what the sender says of an upload before its body is read.
-type Draft struct {
-	Kind    string // canonical folder name
-	Name    uploads.Name
-	Device  uploads.Device
-	AgentID string
-	Peer    string
-	Via     []string
-	// Length is the declared size of the body; -1 means unknown.
-	Length int64
-	// MaxBytes bounds the body; 0 means no bound.
-	MaxBytes int64
-	// Want is the digest the sender announced, or nil.
-	Want      *uploads.Digest
-	Modified  time.Time
-	Recovered bool
+// Close waits for uploads in progress, refuses new ones, and closes the journal.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.idle.Broadcast()
+	for s.uploads > 0 || s.upkeep.running {
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	err := s.end()
+	return errors.Join(err, s.release())
 }
 
-// Accept stores a body and returns its receipt when it is durable.
-func (s *Spool) Accept(ctx context.Context, d Draft, body io.Reader) (uploads.Receipt, error) {
-	return uploads.Receipt{}, uploads.ErrClosed
+// end writes the record that tells the next Open that nothing was in progress.
+func (s *Spool) end() error {
+	s.mu.Lock()
+	needed := s.active != nil && len(s.cuts) == 0
+	s.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	if err := s.append(newItem(journal.TypeClose, 1, nil)); err != nil {
+		return fmt.Errorf("close spool: %w", err)
+	}
+	return nil
 }
 
-// Find returns the receipt of the newest file of that name that is held or was delivered.
-func (s *Spool) Find(kind string, name uploads.Name) (uploads.Receipt, bool) {
-	return uploads.Receipt{}, false
+// release closes the files.
+func (s *Spool) release() error {
+	var errs []error
+	for _, seg := range slices.Concat(s.segments, s.spares, s.surplus) {
+		errs = append(errs, seg.file.Close())
+	}
+	if s.archive != nil {
+		errs = append(errs, s.archive.Close())
+	}
+	errs = append(errs, s.disk.Close(), s.lock.Unlock())
+	return errors.Join(errs...)
 }
 
-// FindExact returns the receipt for exactly these bytes under that name.
-func (s *Spool) FindExact(kind string, name uploads.Name, d uploads.Digest) (uploads.Receipt, bool) {
-	return uploads.Receipt{}, false
+// enter counts an operation that Close waits for.
+func (s *Spool) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return uploads.ErrClosed
+	}
+	s.uploads++
+	return nil
 }
 
-// Pending returns up to limit files that the sink has not got, with Seq above
-// after, in ascending order.
-func (s *Spool) Pending(sink string, after uint64, limit int) []uploads.Upload { return nil }
-
-// Body opens the bytes of a held file, which are verified first. If it has left
-// the spool, or turns out to be damaged (which is then a recorded loss), the
-// error matches [uploads.ErrUnknown].
-func (s *Spool) Body(seq uint64) (uploads.Body, error) { return nil, uploads.ErrUnknown }
-
-// Deliver records that a sink has files; it is durable on return. Marks for
-// files that left are ignored.
-func (s *Spool) Deliver(sink string, marks []Mark) error { return uploads.ErrClosed }
-
-// Lose takes a file out of the spool for a reason other than delivery, one of
-// the Loss constants; the loss is durable on return. A file that already left
-// gives [uploads.ErrUnknown].
-func (s *Spool) Lose(seq uint64, reason, detail string) error { return uploads.ErrClosed }
-
-// Added returns a channel that gets a token whenever something may have become
-// pending for the sink.
-func (s *Spool) Added(sink string) <-chan struct{} { return nil }
-
-// Expire gives up what is older than Options.MaxAge allows.
-func (s *Spool) Expire(now time.Time) error { return nil }
-
-// Ready waits until n segments are spare. It is for benchmarks and tests.
-func (s *Spool) Ready(ctx context.Context, n int) error { return nil }
-
-// Free returns the bytes uploads can still take: free disk and free segments.
-func (s *Spool) Free() (int64, error) { return 0, nil }
-
-// Stats returns the numbers of this instant.
-func (s *Spool) Stats() Stats { return Stats{} }
-
-// Events returns everything the journal and the receipts know with a Seq above
-// after, in the order of Seq. It may run while uploads go on.
-func (s *Spool) Events(after uint64) iter.Seq2[Event, error] {
-	return func(func(Event, error) bool) {}
+func (s *Spool) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uploads--
+	if s.uploads == 0 {
+		s.idle.Broadcast()
+	}
 }
-
-// Close waits for uploads in progress, refuses new ones and closes the journal.
-func (s *Spool) Close() error { return nil }

@@ -1,0 +1,188 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/receipts"
+)
+
+// A Draft is what the sender says of an upload before its body is read.
+type Draft struct {
+	Kind    string // canonical folder name
+	Name    uploads.Name
+	Device  uploads.Device
+	AgentID string
+	Peer    string
+	Via     []string
+	// Length is the declared size of the body; -1 means unknown.
+	Length int64
+	// MaxBytes bounds the body; 0 means no bound.
+	MaxBytes int64
+	// Want is the digest the sender announced, or nil.
+	Want      *uploads.Digest
+	Modified  time.Time
+	Recovered bool
+}
+
+// maxMeta bounds what is stored about an upload besides its body, and so what
+// a sender can make the spool remember with an empty file.
+const maxMeta = 8 << 10
+
+// Accept stores a body and returns its receipt when both are durable. The same
+// kind, name (in any case) and bytes as a file that is held or was delivered
+// give that file's receipt with Duplicate set, and store nothing.
+//
+// Errors match [uploads.ErrTooLarge], [uploads.ErrShort], [uploads.ErrDigest]
+// (the body is not what the draft says), [uploads.ErrFull] or
+// [uploads.ErrClosed]; any other is the body's own or I/O. After an error nothing
+// is held. A slow body should be cut by its reader: ctx is looked at between
+// reads only.
+func (s *Spool) Accept(ctx context.Context, d Draft, body io.Reader) (uploads.Receipt, error) {
+	if err := d.check(); err != nil {
+		return uploads.Receipt{}, err
+	}
+	if err := s.enter(); err != nil {
+		return uploads.Receipt{}, err
+	}
+	defer s.leave()
+	c, err := s.collect(ctx, &d, body)
+	if err != nil {
+		return uploads.Receipt{}, err
+	}
+	defer c.discard()
+	if d.Want != nil && *d.Want != c.digest {
+		return uploads.Receipt{}, fmt.Errorf("%w: the body's SHA-256 is %v, announced was %v", uploads.ErrDigest, c.digest, *d.Want)
+	}
+	return s.once(ctx, &d, c)
+}
+
+func (d *Draft) check() error {
+	if d.Kind == "" || d.Name.IsZero() {
+		return fmt.Errorf("%w: no kind or no name", uploads.ErrBadName)
+	}
+	if d.MaxBytes > 0 && d.Length > d.MaxBytes {
+		return fmt.Errorf("%w: %d bytes; %d are allowed", uploads.ErrTooLarge, d.Length, d.MaxBytes)
+	}
+	return nil
+}
+
+// A flight is a file being stored, on which repeats of it wait.
+type flight struct{ done chan struct{} }
+
+// once stores what was collected unless it is a repeat.
+func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Receipt, error) {
+	id := receipts.FileID{Name: receipts.NameIDOf(d.Kind, d.Name), Digest: c.digest}
+	for {
+		s.mu.Lock()
+		e := s.files[id]
+		if e != nil && !e.lost {
+			r := e.receipt()
+			s.counters.duplicates++
+			s.mu.Unlock()
+			r.Duplicate = true
+			return r, nil
+		}
+		first, flying := s.flights[id]
+		if !flying {
+			f := &flight{make(chan struct{})}
+			s.flights[id] = f
+			s.mu.Unlock()
+			return s.fly(d, c, id, f, e != nil)
+		}
+		s.mu.Unlock()
+		select {
+		case <-first.done: // durable, or failed: look again
+		case <-ctx.Done():
+			return uploads.Receipt{}, ctx.Err()
+		}
+	}
+}
+
+// fly stores a file that nobody else is storing. If lost is set the file was
+// lost here, so that an older receipt does not count either.
+func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost bool) (uploads.Receipt, error) {
+	defer func() {
+		s.mu.Lock()
+		delete(s.flights, id)
+		s.mu.Unlock()
+		close(f.done)
+	}()
+	if !lost {
+		if r, ok := s.archived(id); ok {
+			s.mu.Lock()
+			s.counters.duplicates++
+			s.mu.Unlock()
+			r.Duplicate = true
+			return r, nil
+		}
+	}
+	if err := s.book(c.size); err != nil {
+		return uploads.Receipt{}, err
+	}
+	r, err := s.store(d, c, id)
+	if err != nil {
+		s.unbook(c.size)
+	}
+	return r, err
+}
+
+// store appends the upload's record.
+func (s *Spool) store(d *Draft, c *collected, id receipts.FileID) (uploads.Receipt, error) {
+	e := &entry{file: id}
+	e.Upload.Upload = uploads.Upload{
+		Kind: d.Kind, Name: d.Name, Device: d.Device, AgentID: d.AgentID,
+		Digest: c.digest, Size: c.size,
+		Received: time.Now().UTC().Truncate(time.Millisecond),
+		Modified: d.Modified.UTC().Truncate(time.Millisecond),
+		Beacon:   s.o.Beacon, Via: d.Via, Peer: d.Peer, Recovered: d.Recovered,
+	}
+	if d.Modified.IsZero() {
+		e.Modified = time.Time{}
+	}
+	blob, err := c.commit(s.disk)
+	if err != nil {
+		return uploads.Receipt{}, err
+	}
+	e.Blob = blob
+	it, err := c.item(&e.Upload)
+	if err != nil {
+		return uploads.Receipt{}, err
+	}
+	it.durable = func(seg *segment, r journal.Record) []Event { return s.accepted(e, seg, r) }
+	if err := s.append(it); err != nil {
+		return uploads.Receipt{}, err
+	}
+	c.keep()
+	if t := s.o.Trace; t != nil && t.Acked != nil {
+		t.Acked(e.Upload.Upload, e.seg.name, e.rec.Offset, e.rec.Offset+e.length(), e.Blob)
+	}
+	return e.Upload.Upload.Receipt(), nil
+}
+
+// accepted makes a durable upload a held one.
+func (s *Spool) accepted(e *entry, seg *segment, r journal.Record) []Event {
+	e.Seq = r.Seq
+	e.settle(seg, r)
+	s.hold(e)
+	if s.o.MaxBytes > 0 {
+		s.booked -= e.Size
+	}
+	s.counters.accepted++
+	if e.Blob != "" {
+		s.counters.blobs++
+		s.counters.blobBytes += e.Size
+	}
+	return []Event{acceptedEvent(&e.Upload)}
+}
+
+// settle says where e's record is.
+func (e *entry) settle(seg *segment, r journal.Record) {
+	e.seg, e.metaLen = seg, len(r.Meta)
+	e.rec = r
+	e.rec.Meta = nil
+}

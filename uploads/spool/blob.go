@@ -1,0 +1,115 @@
+package spool
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"path"
+	"strings"
+	"sync"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/disk"
+)
+
+const (
+	blobDir    = "blobs"
+	blobSuffix = ".blob"
+)
+
+// A blob is a body in a file of its own. It has its final name only when it is
+// complete and synced.
+type blob struct {
+	disk disk.Disk
+	file disk.File
+	name string // final
+	temp string
+	size int64
+	hash hash.Hash
+	done bool // has its final name
+}
+
+// copyBuffers are for reading bodies that are not kept in memory. They are
+// outside the budget: each upload in flight has at most one.
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+func newBlob(d disk.Disk) (*blob, error) {
+	base := strings.ToLower(rand.Text())
+	b := &blob{
+		disk: d,
+		name: path.Join(blobDir, base+blobSuffix),
+		temp: path.Join(blobDir, base+tempSuffix),
+		hash: sha256.New(),
+	}
+	f, err := d.Create(b.temp)
+	if err != nil {
+		return nil, fmt.Errorf("create blob: %w", roomError(err))
+	}
+	b.file = f
+	return b, nil
+}
+
+// isBlobName tells our own files from those others left in the directory.
+func isBlobName(base, suffix string) bool {
+	stem, ok := strings.CutSuffix(base, suffix)
+	return ok && len(stem) == len(rand.Text()) && strings.Trim(stem, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+func (b *blob) write(p []byte) error {
+	if _, err := b.file.WriteAt(p, b.size); err != nil {
+		return fmt.Errorf("write blob: %w", roomError(err))
+	}
+	b.size += int64(len(p))
+	b.hash.Write(p)
+	return nil
+}
+
+// readFrom takes over what one read gives.
+func (b *blob) readFrom(r io.Reader) (int, error) {
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	n, err := r.Read(buf[:])
+	if werr := b.write(buf[:n]); werr != nil {
+		return n, werr
+	}
+	return n, err
+}
+
+func (b *blob) digest() (d uploads.Digest) {
+	b.hash.Sum(d[:0])
+	return d
+}
+
+// commit makes the blob durable under its name, which it returns.
+func (b *blob) commit(d disk.Disk) (string, error) {
+	err := b.file.Sync()
+	if cerr := b.file.Close(); err == nil {
+		err = cerr
+	}
+	b.file = nil
+	if err == nil {
+		err = d.Rename(b.temp, b.name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("commit blob: %w", roomError(err))
+	}
+	b.done = true
+	if err := d.SyncDir(blobDir); err != nil {
+		return "", fmt.Errorf("commit blob: %w", err)
+	}
+	return b.name, nil
+}
+
+func (b *blob) remove(d disk.Disk) {
+	if b.file != nil {
+		b.file.Close()
+		b.file = nil
+	}
+	name := b.temp
+	if b.done {
+		name = b.name
+	}
+	d.Remove(name) // what stays is swept at the next open
+}

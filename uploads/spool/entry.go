@@ -1,0 +1,282 @@
+package spool
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/receipts"
+)
+
+// An entry is an upload whose record is on disk, held or not. Spool.mu guards
+// it; Upload does not change.
+type entry struct {
+	journal.Upload
+	file     receipts.FileID
+	nameless bool // lost to damage, and nothing is known of it
+
+	seg *segment
+	rec journal.Record // without metadata
+	// metaLen is how much metadata the record has.
+	metaLen int
+
+	got      uint32 // bits of the sinks that have it
+	left     bool   // the spool holds it no longer
+	lost     bool
+	replayed bool // it was there when the spool was opened
+	marks    []markAt
+
+	older *entry     // the one before it of the same name
+	stale []*segment // that hold its record too, since it was copied
+}
+
+// A markAt is a mark and where it is recorded.
+type markAt struct {
+	*journal.Mark
+	seg *segment
+}
+
+// length is that of the record from header to body.
+func (e *entry) length() int64 { return journal.RecordHeader + int64(e.metaLen) + e.rec.BodyLen }
+
+// receipt tells the whole of who has it.
+func (e *entry) receipt() uploads.Receipt {
+	marks := make([]*journal.Mark, len(e.marks))
+	for i, m := range e.marks {
+		marks[i] = m.Mark
+	}
+	return receiptOf(&e.Upload, marks)
+}
+
+func receiptOf(u *journal.Upload, marks []*journal.Mark) uploads.Receipt {
+	r := u.Receipt()
+	for _, m := range marks {
+		for _, c := range m.Custody {
+			if !slices.Contains(r.Custody, c) {
+				r.Custody = append(r.Custody, c)
+			}
+		}
+	}
+	return r
+}
+
+// A sink is a destination with what it has not got.
+type sink struct {
+	SinkName
+	bit     uint32
+	added   chan struct{}
+	pending queue
+	skipped uint64
+}
+
+func (k *sink) wants(e *entry) bool { return !e.left && e.got&k.bit == 0 }
+
+func (k *sink) notify() {
+	select {
+	case k.added <- struct{}{}:
+	default:
+	}
+}
+
+// A queue is entries in the order of their numbers, some of which may have
+// left it.
+type queue struct {
+	entries []*entry
+	count   int // that are still in it
+	bytes   int64
+}
+
+func (q *queue) add(e *entry) {
+	q.entries = append(q.entries, e)
+	q.count++
+	q.bytes += e.Size
+}
+
+// drop takes out one entry; in tells which ones are still there.
+func (q *queue) drop(e *entry, in func(*entry) bool) {
+	q.count--
+	q.bytes -= e.Size
+	// Sweeping when half are gone keeps the work for each entry constant.
+	if len(q.entries) > 64 && q.count < len(q.entries)/2 {
+		q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return !in(e) })
+	}
+}
+
+func (q *queue) oldest(in func(*entry) bool) time.Time {
+	for _, e := range q.entries {
+		if in(e) {
+			return e.Received
+		}
+	}
+	return time.Time{}
+}
+
+func (q *queue) from(after uint64) []*entry {
+	i, found := slices.BinarySearchFunc(q.entries, after, func(e *entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	if found {
+		i++
+	}
+	return q.entries[i:]
+}
+
+func isHeld(e *entry) bool { return !e.left }
+
+// Pending returns up to limit files that the sink has not got, with Seq above
+// after, in ascending order.
+func (s *Spool) Pending(name string, after uint64, limit int) []uploads.Upload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.sink(name)
+	if k == nil {
+		return nil
+	}
+	var out []uploads.Upload
+	for _, e := range k.pending.from(after) {
+		if len(out) >= limit {
+			break
+		}
+		if k.wants(e) {
+			out = append(out, e.Upload.Upload)
+		}
+	}
+	return out
+}
+
+// Added returns a channel that gets a token whenever something may have become
+// pending for the sink. It is the same channel every time.
+func (s *Spool) Added(name string) <-chan struct{} {
+	if k := s.sink(name); k != nil {
+		return k.added
+	}
+	return nil
+}
+
+func (s *Spool) sink(name string) *sink {
+	for _, k := range s.sinks {
+		if k.Name == name {
+			return k
+		}
+	}
+	return nil
+}
+
+// needed returns the bits of the sinks that must have a file of a kind before
+// it may leave; none means that it stays.
+func (s *Spool) needed(kind string) uint32 {
+	var required, all uint32
+	for _, k := range s.sinks {
+		if !k.takes(kind) {
+			continue
+		}
+		all |= k.bit
+		if k.Required {
+			required |= k.bit
+		}
+	}
+	if required == 0 {
+		return all
+	}
+	return required
+}
+
+// hold makes e a held file; its number is higher than any other's.
+func (s *Spool) hold(e *entry) {
+	s.know(e)
+	e.seg.live++
+	e.seg.liveBytes += e.rec.Len()
+	s.held.add(e)
+	for _, k := range s.sinks {
+		if k.takes(e.Kind) && k.wants(e) {
+			k.pending.add(e)
+			k.notify()
+		}
+	}
+}
+
+// know makes e findable.
+func (s *Spool) know(e *entry) {
+	s.entries[e.Seq] = e
+	e.seg.entries = append(e.seg.entries, e)
+	if e.nameless {
+		return
+	}
+	e.older = s.names[e.file.Name]
+	s.names[e.file.Name] = e
+	s.files[e.file] = e
+}
+
+// apply lets a mark count and returns its event.
+func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
+	e.marks = append(e.marks, markAt{m, seg})
+	seg.marked = append(seg.marked, e)
+	wasHeld := !e.left
+	if m.Lost() {
+		s.counters.lost[m.Reason]++
+		e.lost = true
+	} else {
+		s.counters.delivered++
+		s.took(e, m.Sink)
+	}
+	need := s.needed(e.Kind)
+	if m.Lost() || m.Left || need != 0 && e.got&need == need {
+		if wasHeld {
+			s.dismiss(e)
+		}
+	}
+	return eventOf(&e.Upload, m, e.left)
+}
+
+func (s *Spool) took(e *entry, name string) {
+	k := s.sink(name)
+	if k == nil || e.got&k.bit != 0 {
+		return
+	}
+	if k.takes(e.Kind) && k.wants(e) {
+		e.got |= k.bit
+		k.pending.drop(e, k.wants)
+	}
+	e.got |= k.bit
+}
+
+// dismiss takes a held file out of the spool.
+func (s *Spool) dismiss(e *entry) {
+	var waiting []*sink
+	for _, k := range s.sinks {
+		if k.takes(e.Kind) && k.wants(e) {
+			waiting = append(waiting, k)
+		}
+	}
+	e.left = true
+	for _, k := range waiting {
+		k.pending.drop(e, k.wants)
+		if !e.lost {
+			k.skipped++
+		}
+	}
+	s.held.drop(e, isHeld)
+	e.seg.live--
+	e.seg.liveBytes -= e.rec.Len()
+	if e.Blob != "" {
+		s.counters.blobs--
+		s.counters.blobBytes -= e.Size
+		s.upkeep.blobs = append(s.upkeep.blobs, e.Blob)
+		s.kick()
+	}
+	if e.seg.live == 0 {
+		s.kick()
+	}
+}
+
+func acceptedEvent(u *journal.Upload) Event {
+	return Event{Seq: u.Seq, What: Accepted, At: u.Received, Upload: u.Upload}
+}
+
+func eventOf(u *journal.Upload, m *journal.Mark, left bool) Event {
+	e := Event{Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: left}
+	if m.Lost() {
+		e.What, e.Reason, e.Detail = Lost, m.Reason, m.Detail
+	}
+	return e
+}

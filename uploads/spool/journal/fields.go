@@ -1,0 +1,81 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Metadata is a list of fields: a tag and a length as varints, then bytes. A
+// reader skips tags it does not know.
+
+func putBytes(b []byte, tag uint64, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, tag)
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
+
+func putString(b []byte, tag uint64, v string) []byte {
+	if v == "" {
+		return b
+	}
+	b = binary.AppendUvarint(b, tag)
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
+
+func putUint(b []byte, tag, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	var n [binary.MaxVarintLen64]byte
+	return putBytes(b, tag, binary.AppendUvarint(n[:0], v))
+}
+
+func putTime(b []byte, tag uint64, t time.Time) []byte {
+	if t.IsZero() {
+		return b
+	}
+	var n [binary.MaxVarintLen64]byte
+	return putBytes(b, tag, binary.AppendVarint(n[:0], t.UnixMilli()))
+}
+
+func putBool(b []byte, tag uint64, v bool) []byte {
+	if !v {
+		return b
+	}
+	return putUint(b, tag, 1)
+}
+
+// fields calls f with every field of b.
+func fields(b []byte, f func(tag uint64, v []byte) error) error {
+	for len(b) > 0 {
+		tag, n := binary.Uvarint(b)
+		if n <= 0 {
+			return fmt.Errorf("metadata: bad tag")
+		}
+		b = b[n:]
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return fmt.Errorf("metadata: field %d: bad length", tag)
+		}
+		if err := f(tag, b[n:n+int(size)]); err != nil {
+			return fmt.Errorf("metadata: field %d: %w", tag, err)
+		}
+		b = b[n+int(size):]
+	}
+	return nil
+}
+
+func getUint(v []byte) uint64 {
+	n, _ := binary.Uvarint(v)
+	return n
+}
+
+func getTime(v []byte) time.Time {
+	ms, _ := binary.Varint(v)
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// A Type is a sort of record.
+type Type uint8
+
+// The sorts of record.
+const (
+	// TypeUpload is an accepted file: metadata (see [Upload]) and body.
+	TypeUpload Type = 1
+	// TypeMarks is news about uploads (see [Mark]); it takes one sequence number
+	// for each.
+	TypeMarks Type = 2
+	// TypeVoid takes the place of a record that could not be written. Its body is
+	// whatever lies there.
+	TypeVoid Type = 3
+	// TypeCut leaves the end of a segment out of the journal (see [Cut]).
+	TypeCut Type = 4
+	// TypeClose ends a run of the program: nothing was in progress.
+	TypeClose Type = 5
+)
+
+const (
+	// RecordHeader is the size of a record's header.
+	RecordHeader = 64
+	// MaxMeta bounds a record's metadata; a header that claims more is no header.
+	MaxMeta = 1 << 20
+
+	recordMagic = "IBr1"
+	headCRCAt   = 56
+	wholeCRCAt  = 60
+)
+
+// A Record is one entry of the journal.
+type Record struct {
+	Type       Type
+	Generation uint64 // of the segment it is in
+	Offset     int64  // in the segment
+	Seq        uint64
+	Count      uint32 // sequence numbers it takes, from Seq on; at least 1
+	Mark       uint64 // every number up to here was durable or cut when it was written
+	Meta       []byte
+	BodyLen    int64
+	// Intact says that the body has been checked as well as the metadata. An
+	// index speaks for its records without reading bodies.
+	Intact bool
+}
+
+// Len is the record's length in the file.
+func (r Record) Len() int64 { return AlignBlock(RecordHeader + int64(len(r.Meta)) + r.BodyLen) }
+
+// End is where the next record may begin.
+func (r Record) End() int64 { return r.Offset + r.Len() }
+
+// Last is the highest sequence number it takes.
+func (r Record) Last() uint64 { return r.Seq + uint64(r.Count) - 1 }
+
+// BodyOffset is where its body begins.
+func (r Record) BodyOffset() int64 { return r.Offset + RecordHeader + int64(len(r.Meta)) }
+
+// PutHeader writes r's header into b, which holds, in this order, room for the
+// header, the metadata (as in r.Meta) and the body.
+func (r Record) PutHeader(b []byte) {
+	metaEnd := RecordHeader + len(r.Meta)
+	r.putFixed(b)
+	head := crc32.Checksum(b[:headCRCAt], castagnoli)
+	head = crc32.Update(head, castagnoli, b[RecordHeader:metaEnd])
+	whole := crc32.Update(head, castagnoli, b[metaEnd:metaEnd+int(r.BodyLen)])
+	binary.LittleEndian.PutUint32(b[headCRCAt:], head)
+	binary.LittleEndian.PutUint32(b[wholeCRCAt:], whole)
+}
+
+// EncodeVoid returns the header of a void record in r's place.
+func (r Record) EncodeVoid() []byte {
+	length := r.Len()
+	r.Type, r.Meta = TypeVoid, nil
+	r.BodyLen = length - RecordHeader
+	b := make([]byte, RecordHeader)
+	r.putFixed(b)
+	head := crc32.Checksum(b[:headCRCAt], castagnoli)
+	binary.LittleEndian.PutUint32(b[headCRCAt:], head)
+	binary.LittleEndian.PutUint32(b[wholeCRCAt:], head)
+	return b
+}
+
+func (r Record) putFixed(b []byte) {
+	le := binary.LittleEndian
+	copy(b, recordMagic)
+	le.PutUint32(b[4:], uint32(r.Type))
+	le.PutUint64(b[8:], r.Generation)
+	le.PutUint64(b[16:], uint64(r.Offset))
+	le.PutUint64(b[24:], r.Seq)
+	le.PutUint64(b[32:], r.Mark)
+	le.PutUint32(b[40:], uint32(len(r.Meta)))
+	le.PutUint32(b[44:], r.Count)
+	le.PutUint64(b[48:], uint64(r.BodyLen))
+}
+
+// fixed reads the header alone; its checksum is still to be tested. It returns
+// the length of the metadata, and false if this cannot be a record.
+func (r *Record) fixed(b []byte, generation uint64, at, end int64) (metaLen int, ok bool) {
+	le := binary.LittleEndian
+	if string(b[:4]) != recordMagic || le.Uint64(b[8:]) != generation || le.Uint64(b[16:]) != uint64(at) {
+		return 0, false
+	}
+	metaLen = int(le.Uint32(b[40:]))
+	*r = Record{
+		Type:       Type(le.Uint32(b[4:])),
+		Generation: generation,
+		Offset:     at,
+		Seq:        le.Uint64(b[24:]),
+		Mark:       le.Uint64(b[32:]),
+		Count:      le.Uint32(b[44:]),
+		BodyLen:    int64(le.Uint64(b[48:])),
+	}
+	ok = metaLen <= MaxMeta && r.Count > 0 && r.BodyLen >= 0 && r.BodyLen <= end-at &&
+		RecordHeader+int64(metaLen)+r.BodyLen <= end-at
+	return metaLen, ok
+}
+
+// Verify checks b, the bytes of r from its header to the end of its body, and
+// returns the body.
+func (r Record) Verify(b []byte) (body []byte, err error) {
+	var got Record
+	metaLen, ok := got.fixed(b, r.Generation, r.Offset, r.Offset+int64(len(b)))
+	metaEnd := RecordHeader + metaLen
+	if !ok || got.Seq != r.Seq || int64(metaEnd)+got.BodyLen != int64(len(b)) {
+		return nil, fmt.Errorf("record %d: header damaged", r.Seq)
+	}
+	head := crc32.Checksum(b[:headCRCAt], castagnoli)
+	head = crc32.Update(head, castagnoli, b[RecordHeader:metaEnd])
+	whole := crc32.Update(head, castagnoli, b[metaEnd:])
+	if binary.LittleEndian.Uint32(b[headCRCAt:]) != head || binary.LittleEndian.Uint32(b[wholeCRCAt:]) != whole {
+		return nil, fmt.Errorf("record %d: checksum", r.Seq)
+	}
+	return b[metaEnd:], nil
+}

@@ -1,0 +1,107 @@
+package journal
+
+import (
+	"fmt"
+
+	"inventorybeacon/uploads"
+)
+
+// An Upload is the metadata of a [TypeUpload] record.
+type Upload struct {
+	uploads.Upload
+	// Blob names the file that holds the body; empty if the record does.
+	Blob string
+}
+
+// The tags of an upload's fields. They are part of the format.
+const (
+	upKind = iota + 1
+	upName
+	upDevice
+	upDomain
+	upAgent
+	upDigest
+	upSize
+	upReceived
+	upModified
+	upBeacon
+	upVia
+	upPeer
+	upRecovered
+	upBlob
+	upSeq // the upload's own number, if the record is a copy under another
+)
+
+// AppendUpload appends u's metadata to b. The sequence number is left out
+// unless the record is a copy: it is the record's.
+func AppendUpload(b []byte, u *Upload, isCopy bool) []byte {
+	b = putString(b, upKind, u.Kind)
+	b = putString(b, upName, u.Name.String())
+	b = putString(b, upDevice, u.Device.Name)
+	b = putString(b, upDomain, u.Device.Domain)
+	b = putString(b, upAgent, u.AgentID)
+	b = putBytes(b, upDigest, u.Digest[:])
+	b = putUint(b, upSize, uint64(u.Size))
+	b = putTime(b, upReceived, u.Received)
+	b = putTime(b, upModified, u.Modified)
+	b = putString(b, upBeacon, u.Beacon)
+	for _, v := range u.Via {
+		b = putString(b, upVia, v)
+	}
+	b = putString(b, upPeer, u.Peer)
+	b = putBool(b, upRecovered, u.Recovered)
+	b = putString(b, upBlob, u.Blob)
+	if isCopy {
+		b = putUint(b, upSeq, u.Seq)
+	}
+	return b
+}
+
+// DecodeUpload reads the metadata of an upload whose record has number seq.
+func DecodeUpload(b []byte, seq uint64) (*Upload, error) {
+	u := &Upload{}
+	u.Seq = seq
+	err := fields(b, func(tag uint64, v []byte) error { return u.set(tag, v) })
+	if err == nil && (u.Kind == "" || u.Name.IsZero()) {
+		err = fmt.Errorf("metadata: upload without kind or name")
+	}
+	return u, err
+}
+
+func (u *Upload) set(tag uint64, v []byte) (err error) {
+	switch tag {
+	case upKind:
+		u.Kind = string(v)
+	case upName:
+		err = u.Name.UnmarshalText(v)
+	case upDevice:
+		u.Device.Name = string(v)
+	case upDomain:
+		u.Device.Domain = string(v)
+	case upAgent:
+		u.AgentID = string(v)
+	case upDigest:
+		if copy(u.Digest[:], v) != len(u.Digest) {
+			err = fmt.Errorf("digest of %d bytes", len(v))
+		}
+	case upSize:
+		u.Size = int64(getUint(v))
+	case upReceived:
+		u.Received = getTime(v)
+	case upModified:
+		u.Modified = getTime(v)
+	case upBeacon:
+		u.Beacon = string(v)
+	case upVia:
+		u.Via = append(u.Via, string(v))
+	case upPeer:
+		u.Peer = string(v)
+	case upRecovered:
+		u.Recovered = getUint(v) != 0
+	case upBlob:
+		u.Blob = string(v)
+	case upSeq:
+		u.Seq = getUint(v)
+	}
+	return err
+}

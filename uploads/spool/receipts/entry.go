@@ -1,0 +1,193 @@
+package receipts
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"path"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/journal"
+)
+
+const (
+	version     = 1
+	fileMagic   = "IBrcpts\n"
+	headerBytes = 16
+
+	entryMagic = "IBe1"
+	entryFixed = 80
+	unit       = 16
+	maxEntry   = 4 << 20
+
+	flagLost     = 1 // it left without being delivered
+	flagNameless = 2 // only its numbers are known
+)
+
+func header() []byte {
+	b := make([]byte, headerBytes)
+	copy(b, fileMagic)
+	binary.LittleEndian.PutUint32(b[8:], version)
+	return b
+}
+
+func checkHeader(b []byte) error {
+	if string(b[:8]) != fileMagic {
+		return fmt.Errorf("not a receipts file")
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v > version {
+		return fmt.Errorf("%w: format %d, known is %d", journal.ErrNewer, v, version)
+	}
+	return nil
+}
+
+// An entry is the bytes of one.
+type entry []byte
+
+func appendEntry(b []byte, e *Entry, id NameID, prev uint32) []byte {
+	start := len(b)
+	b = append(b, make([]byte, entryFixed)...)
+	b = journal.AppendUpload(b, &e.Upload, true)
+	metaLen := len(b) - start - entryFixed
+	for _, m := range e.Marks {
+		b = journal.AppendMark(b, m)
+	}
+	for len(b)%unit != start%unit {
+		b = append(b, 0)
+	}
+	var flags uint32
+	if e.Lost() {
+		flags |= flagLost
+	}
+	if e.Upload.Name.IsZero() {
+		flags |= flagNameless
+	}
+	raw, le := b[start:], binary.LittleEndian
+	copy(raw, entryMagic)
+	le.PutUint32(raw[4:], uint32(len(raw)))
+	le.PutUint32(raw[12:], flags)
+	copy(raw[16:], id[:])
+	copy(raw[32:], e.Upload.Digest[:])
+	le.PutUint64(raw[64:], e.last())
+	le.PutUint32(raw[72:], prev)
+	le.PutUint32(raw[76:], uint32(metaLen))
+	le.PutUint32(raw[8:], crc32.Checksum(raw[12:], castagnoli))
+	return b
+}
+
+func (e entry) valid() bool {
+	return len(e) >= entryFixed && string(e[:4]) == entryMagic &&
+		binary.LittleEndian.Uint32(e[8:]) == crc32.Checksum(e[12:], castagnoli) &&
+		int(binary.LittleEndian.Uint32(e[76:])) <= len(e)-entryFixed
+}
+
+func (e entry) flags() uint32    { return binary.LittleEndian.Uint32(e[12:]) }
+func (e entry) nameless() bool   { return e.flags()&flagNameless != 0 }
+func (e entry) name() NameID     { return NameID(e[16:32]) }
+func (e entry) file() FileID     { return FileID{e.name(), uploads.Digest(e[32:64])} }
+func (e entry) last() uint64     { return binary.LittleEndian.Uint64(e[64:]) }
+func (e entry) previous() uint32 { return binary.LittleEndian.Uint32(e[72:]) }
+
+func (e entry) decode() (*Entry, error) {
+	metaEnd := entryFixed + int(binary.LittleEndian.Uint32(e[76:]))
+	u, err := journal.DecodeUpload(e[entryFixed:metaEnd], 0)
+	if err != nil && !e.nameless() {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	marks, err := journal.DecodeMarks(e.marks(metaEnd), 0)
+	if err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	return &Entry{Upload: *u, Marks: marks}, nil
+}
+
+// marks leaves out the padding, which would read as a field.
+func (e entry) marks(from int) []byte {
+	b := e[from:]
+	for len(b) > 0 {
+		tag, n := binary.Uvarint(b)
+		if n <= 0 || tag == 0 {
+			break
+		}
+		size, m := binary.Uvarint(b[n:])
+		if m <= 0 || size > uint64(len(b)-n-m) {
+			break
+		}
+		b = b[n+m+int(size):]
+	}
+	return e[from : len(e)-len(b)]
+}
+
+// A reader goes through a receipts file and over what is damaged in it.
+type reader struct {
+	b     *bufio.Reader
+	at    int64
+	end   int64
+	dirty int // stretches that are neither entries nor zeros, before the last one returned
+}
+
+// scanBytes is a bufio size that holds any entry whole.
+const scanBytes = maxEntry + unit
+
+func newReader(r io.Reader, end int64) *reader {
+	b := bufio.NewReaderSize(r, int(min(scanBytes, max(end, unit))))
+	n, _ := b.Discard(headerBytes)
+	return &reader{b: b, at: int64(n), end: end}
+}
+
+// next returns the next sound entry and where it is.
+func (r *reader) next() (e entry, at int64, ok bool) {
+	r.dirty = 0
+	inDirt := false
+	for r.at+entryFixed <= r.end {
+		if e, ok := r.entry(); ok {
+			at := r.at
+			e = append(entry(nil), e...)
+			n, _ := r.b.Discard(len(e))
+			r.at += int64(n)
+			return e, at, true
+		}
+		b, err := r.b.Peek(unit)
+		if err != nil {
+			break
+		}
+		if !inDirt && !isZero(b) {
+			inDirt = true
+			r.dirty++
+		}
+		n, _ := r.b.Discard(unit)
+		r.at += int64(n)
+	}
+	return nil, r.at, false
+}
+
+func (r *reader) skipped() int { return r.dirty }
+
+func (r *reader) entry() (entry, bool) {
+	b, err := r.b.Peek(entryFixed)
+	if err != nil || string(b[:4]) != entryMagic {
+		return nil, false
+	}
+	size := int64(binary.LittleEndian.Uint32(b[4:]))
+	if size < entryFixed || size > maxEntry || size > r.end-r.at {
+		return nil, false
+	}
+	if b, err = r.b.Peek(int(size)); err != nil {
+		return nil, false
+	}
+	e := entry(b)
+	return e, e.valid()
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func dirOf(name string) string { return path.Dir(name) }

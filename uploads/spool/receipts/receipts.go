@@ -1,0 +1,441 @@
+// Package receipts keeps what is known of uploads whose bodies are gone: one
+// append-only file, and in memory where in it to look.
+//
+// The file is, with all numbers little-endian, a header of 16 bytes (magic,
+// version) and entries that start on multiples of 16:
+//
+//	 0  magic
+//	 4  length of the whole entry
+//	 8  CRC-32C of everything behind this field
+//	12  flags
+//	16  the first 16 bytes of SHA-256(kind, newline, lower-cased name)
+//	32  SHA-256 of the body
+//	64  highest event number in it
+//	72  where the name's previous entry is, in units of 16 bytes; 0 if nowhere
+//	76  length of the upload's metadata
+//	80  the upload's metadata, then the list of its marks (see package journal)
+//
+// In memory an entry takes two slots of 8 bytes in tables that are 43 to 85 %
+// full: about 25 bytes.
+package receipts
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"iter"
+	"sync"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/disk"
+	"inventorybeacon/uploads/spool/journal"
+)
+
+// A NameID stands for a kind and a name in any case.
+type NameID [16]byte
+
+// NameIDOf returns the identity of a name.
+func NameIDOf(kind string, name uploads.Name) NameID {
+	sum := sha256.Sum256([]byte(kind + "\n" + name.Key()))
+	return NameID(sum[:16])
+}
+
+// A FileID stands for certain bytes under a name.
+type FileID struct {
+	Name   NameID
+	Digest uploads.Digest
+}
+
+// An Entry is all that is known of an upload that left.
+type Entry struct {
+	Upload journal.Upload
+	Marks  []*journal.Mark
+}
+
+// Lost says whether the upload left without being delivered.
+func (e *Entry) Lost() bool {
+	for _, m := range e.Marks {
+		if m.Lost() {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Entry) last() uint64 {
+	last := e.Upload.Seq
+	for _, m := range e.Marks {
+		last = max(last, m.Event)
+	}
+	return last
+}
+
+// A Log is the receipts file. Its methods may be called by several goroutines.
+type Log struct {
+	mu      sync.RWMutex
+	disk    disk.Disk
+	name    string
+	file    disk.File
+	end     int64 // of what is durable
+	cut     bool  // bytes behind end must go before anything is appended
+	count   int
+	damaged int
+	last    uint64
+	seed    maphash.Seed
+	exact   table // of files
+	names   table // of names: the newest entry of each
+}
+
+// Open reads the file name, which is made with the first Append if it is
+// absent. It changes nothing. A file of a newer version gives
+// [journal.ErrNewer].
+func Open(d disk.Disk, name string) (*Log, error) {
+	l := &Log{disk: d, name: name, seed: maphash.MakeSeed(), end: headerBytes}
+	f, err := d.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open receipts: %w", err)
+	}
+	l.file = f
+	if err := l.load(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read receipts %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// Len is the number of receipts.
+func (l *Log) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.count
+}
+
+// Damaged is how many stretches of the file are unreadable.
+func (l *Log) Damaged() int { return l.damaged }
+
+// Last is the highest event number in it.
+func (l *Log) Last() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
+// maxVersions is how many of the last entries of a name Find looks at. They
+// are added when segments are freed, which is nearly but not quite in the order
+// of acceptance. More would let a name with very many versions cost time.
+const maxVersions = 64
+
+// Find returns the newest upload of a name that was not lost.
+func (l *Log) Find(id NameID) (newest *Entry, err error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	at, err := l.newest(id)
+	for range maxVersions {
+		if at == 0 || err != nil {
+			break
+		}
+		var raw entry
+		if raw, err = l.read(at); err != nil {
+			break
+		}
+		at = raw.previous()
+		if raw.flags()&flagLost != 0 {
+			continue
+		}
+		e, derr := raw.decode()
+		if derr != nil {
+			return nil, derr
+		}
+		if newest == nil || e.Upload.Seq > newest.Upload.Seq {
+			newest = e
+		}
+	}
+	return newest, err
+}
+
+// FindExact returns the newest upload of certain bytes under a name, lost or
+// not, or nil.
+func (l *Log) FindExact(id FileID) (*Entry, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	at, raw, err := l.exactly(id)
+	if at == 0 || err != nil {
+		return nil, err
+	}
+	return raw.decode()
+}
+
+// Append adds entries; they are durable on return. After an error none of them
+// counts and Append may be tried again.
+func (l *Log) Append(entries []*Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.prepare(); err != nil {
+		return fmt.Errorf("prepare receipts: %w", err)
+	}
+	b, places, err := l.encode(entries)
+	if err != nil {
+		return err
+	}
+	if _, err := l.file.WriteAt(b, l.end); err != nil {
+		l.cut = true
+		return fmt.Errorf("write receipts: %w", err)
+	}
+	if err := l.file.Sync(); err != nil {
+		// What the pages hold is no longer what the disk holds: none of them may be
+		// used again.
+		l.cut = true
+		return fmt.Errorf("sync receipts: %w", err)
+	}
+	l.end += int64(len(b))
+	for _, p := range places {
+		l.add(p.raw, p.at)
+	}
+	return nil
+}
+
+// At returns the entry at a place that All gave.
+func (l *Log) At(at uint32) (*Entry, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	raw, err := l.read(at)
+	if err != nil {
+		return nil, err
+	}
+	return raw.decode()
+}
+
+// All yields the entries, with their places, in the order of being added.
+func (l *Log) All() iter.Seq2[uint32, *Entry] {
+	return func(yield func(uint32, *Entry) bool) {
+		l.mu.RLock()
+		f, end := l.file, l.end
+		l.mu.RUnlock()
+		if f == nil {
+			return
+		}
+		r := newReader(io.NewSectionReader(f, 0, end), end)
+		for {
+			raw, at, ok := r.next()
+			if !ok {
+				return
+			}
+			e, err := raw.decode()
+			if err != nil {
+				continue // sound bytes that say nothing: not written by this program
+			}
+			if !yield(uint32(at/unit), e) {
+				return
+			}
+		}
+	}
+}
+
+// Close closes the file.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	f := l.file
+	l.file = nil
+	return f.Close()
+}
+
+func (l *Log) load() error {
+	size, err := l.file.Size()
+	if err != nil {
+		return err
+	}
+	head := make([]byte, headerBytes)
+	if _, err := l.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if size < headerBytes || isZero(head) { // cut off while it was being made
+		l.cut = true
+		return nil
+	}
+	if err := checkHeader(head); err != nil {
+		return err
+	}
+	r := newReader(io.NewSectionReader(l.file, 0, size), size)
+	for {
+		raw, at, ok := r.next()
+		if !ok {
+			break
+		}
+		l.damaged += r.skipped()
+		l.add(raw, uint32(at/unit))
+		l.end = at + int64(len(raw))
+	}
+	l.cut = size > l.end
+	return nil
+}
+
+// prepare makes the file ready for appending at l.end.
+func (l *Log) prepare() error {
+	if l.file == nil {
+		f, err := l.disk.Create(l.name)
+		if err != nil {
+			return err
+		}
+		l.file, l.cut = f, true
+	}
+	if !l.cut {
+		return nil
+	}
+	if l.end == headerBytes {
+		return l.begin()
+	}
+	// The rest of the last page is written anew, and what follows dropped, so that
+	// the next sync has every page to write.
+	clean := journal.AlignPage(l.end)
+	if err := l.file.Truncate(l.end); err != nil {
+		return err
+	}
+	if _, err := l.file.WriteAt(make([]byte, clean-l.end), l.end); err != nil {
+		return err
+	}
+	l.end, l.cut = clean, false
+	return nil
+}
+
+func (l *Log) begin() error {
+	if err := l.file.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := l.file.WriteAt(header(), 0); err != nil {
+		return err
+	}
+	if err := l.file.Sync(); err != nil {
+		return err
+	}
+	if err := l.disk.SyncDir(dirOf(l.name)); err != nil {
+		return err
+	}
+	l.cut = false
+	return nil
+}
+
+// A place is an encoded entry and where it goes.
+type place struct {
+	raw entry
+	at  uint32
+}
+
+// maxBytes is how far a slot of the tables can point.
+const maxBytes = int64(1<<32-1) * unit
+
+func (l *Log) encode(entries []*Entry) (b []byte, places []place, err error) {
+	newest := map[NameID]uint32{}
+	for _, e := range entries {
+		at := l.end + int64(len(b))
+		id := NameIDOf(e.Upload.Kind, e.Upload.Name)
+		prev, known := newest[id]
+		if !known {
+			if prev, err = l.newest(id); err != nil {
+				return nil, nil, err
+			}
+		}
+		start := len(b)
+		if b = appendEntry(b, e, id, prev); int64(len(b))+l.end > maxBytes {
+			return nil, nil, fmt.Errorf("receipts file is full")
+		}
+		newest[id] = uint32(at / unit)
+		places = append(places, place{entry(b[start:]), uint32(at / unit)})
+	}
+	for i := range places { // appending may have moved b
+		start := int64(places[i].at)*unit - l.end
+		places[i].raw = entry(b[start:][:len(places[i].raw)])
+	}
+	return b, places, nil
+}
+
+// add enters an entry into the tables.
+func (l *Log) add(raw entry, at uint32) {
+	l.count++
+	l.last = max(l.last, raw.last())
+	if raw.nameless() { // a damaged range: nothing is known to look it up by
+		return
+	}
+	if old, _, err := l.exactly(raw.file()); err == nil && old != 0 {
+		l.exact.replace(l.hash(raw.file()), old, at)
+	} else {
+		l.exact.put(l.hash(raw.file()), at)
+	}
+	if prev := raw.previous(); prev != 0 && l.names.replace(l.hashName(raw.name()), prev, at) {
+		return
+	}
+	l.names.put(l.hashName(raw.name()), at)
+}
+
+func (l *Log) hash(id FileID) uint32     { return uint32(maphash.Comparable(l.seed, id)) }
+func (l *Log) hashName(id NameID) uint32 { return uint32(maphash.Comparable(l.seed, id)) }
+
+// newest returns where the newest entry of a name is, or 0.
+func (l *Log) newest(id NameID) (uint32, error) {
+	newest := uint32(0)
+	for at := range l.names.get(l.hashName(id)) {
+		raw, err := l.read(at)
+		if err != nil {
+			return 0, err
+		}
+		if raw.name() == id {
+			newest = max(newest, at)
+		}
+	}
+	return newest, nil
+}
+
+func (l *Log) exactly(id FileID) (uint32, entry, error) {
+	for at := range l.exact.get(l.hash(id)) {
+		raw, err := l.read(at)
+		if err != nil {
+			return 0, nil, err
+		}
+		if raw.file() == id {
+			return at, raw, nil
+		}
+	}
+	return 0, nil, nil
+}
+
+// usual covers nearly every entry, so that a look-up is one read.
+const usual = 1024
+
+func (l *Log) read(at uint32) (entry, error) {
+	b := make([]byte, usual)
+	n, err := l.file.ReadAt(b, int64(at)*unit)
+	if n < entryFixed {
+		return nil, fmt.Errorf("read receipt: %w", err)
+	}
+	size := int(binary.LittleEndian.Uint32(b[4:]))
+	if size > maxEntry {
+		return nil, fmt.Errorf("read receipt: bad length %d", size)
+	}
+	if size > n {
+		b = make([]byte, size)
+		if n, err = l.file.ReadAt(b, int64(at)*unit); n < size {
+			return nil, fmt.Errorf("read receipt: %w", err)
+		}
+	}
+	raw := entry(b[:max(size, 0)])
+	if !raw.valid() {
+		return nil, fmt.Errorf("receipt at %d is damaged", int64(at)*unit)
+	}
+	return raw, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,0 +1,174 @@
+package spool
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"inventorybeacon/uploads/spool/disk"
+	"inventorybeacon/uploads/spool/journal"
+)
+
+const (
+	segmentDir    = "segments"
+	segmentSuffix = ".seg"
+	tempSuffix    = ".tmp"
+)
+
+// A segment is one journal file. Spool.mu guards its fields, except that the
+// upkeep alone changes segments that are not written to any longer.
+type segment struct {
+	name   string // its path within the spool
+	file   disk.File
+	header journal.Header
+	size   int64 // of the file
+
+	tail    int64 // where the next record may go
+	index   int64 // what an index of its records may take
+	full    bool  // nothing more is written to it
+	broken  bool  // a write or sync failed, or the program died: never written again
+	sealed  bool  // has its index
+	syncing int   // groups that are not yet acknowledged
+	readers int   // bodies being read
+
+	live      int      // files held that are in it
+	liveBytes int64    // their records
+	entries   []*entry // whose records are, or were, in it
+	marked    []*entry // some of whose marks are in it
+	cuts      []journal.Cut
+}
+
+func segmentName(n uint64) string {
+	return path.Join(segmentDir, fmt.Sprintf("%08d%s", n, segmentSuffix))
+}
+
+// segmentNumber reads the number in a segment's or an unfinished segment's name.
+func segmentNumber(base, suffix string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(base, suffix)
+	if !ok || len(digits) < 8 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil
+}
+
+// newGeneration returns 64 random bits; an uploader who cannot guess them
+// cannot write a body that reads as a record.
+func newGeneration() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// makeSegment creates a free segment, durably. With fill it is written with
+// zeros to its end; pace is asked before each piece and may stop it.
+func makeSegment(d disk.Disk, number uint64, capacity int64, fill bool, pace func() error) (*segment, error) {
+	name := segmentName(number)
+	temp := strings.TrimSuffix(name, segmentSuffix) + tempSuffix
+	f, err := d.Create(temp)
+	if err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	s := &segment{name: name, file: f, header: journal.Header{Counter: 1, Generation: newGeneration(), Capacity: capacity}}
+	if err := s.finish(d, temp, fill, pace); err != nil {
+		f.Close()
+		d.Remove(temp)
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	return s, nil
+}
+
+func (s *segment) finish(d disk.Disk, temp string, fill bool, pace func() error) error {
+	if err := s.writeHeader(); err != nil {
+		return err
+	}
+	if fill {
+		if err := s.fill(pace); err != nil {
+			return err
+		}
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	if err := d.Rename(temp, s.name); err != nil {
+		return err
+	}
+	return d.SyncDir(segmentDir)
+}
+
+func (s *segment) writeHeader() error {
+	if _, err := s.file.WriteAt(s.header.Encode(), 0); err != nil {
+		return fmt.Errorf("write segment header: %w", err)
+	}
+	s.size = max(s.size, journal.Start)
+	return nil
+}
+
+// fillPiece is written between two looks at whether uploads wait. Larger
+// pieces make a spare sooner and an upload wait longer.
+const fillPiece = 1 << 20
+
+// fill writes zeros up to the segment's capacity.
+func (s *segment) fill(pace func() error) error {
+	zeros := make([]byte, fillPiece)
+	for s.size < s.header.Capacity {
+		if err := pace(); err != nil {
+			return err
+		}
+		n := min(fillPiece, s.header.Capacity-s.size)
+		if _, err := s.file.WriteAt(zeros[:n], s.size); err != nil {
+			return err
+		}
+		s.size += n
+		// A sync now and then keeps the sync of an upload from waiting for all of it.
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// activate makes a free segment the one that records go to. The header is
+// synced with the first group.
+func (s *segment) activate(base, prev uint64) error {
+	s.header.Counter++
+	s.header.State, s.header.Base, s.header.Prev = journal.Active, base, prev
+	s.tail, s.index = journal.Start, 0
+	return s.writeHeader()
+}
+
+// release gives the segment a new generation, durably, so that nothing in it
+// is read as valid again.
+func (s *segment) release() error {
+	h := s.header
+	h.Counter++
+	h.Generation, h.State, h.Base, h.Prev = newGeneration(), journal.Free, 0, 0
+	s.header = h
+	if err := s.writeHeader(); err != nil {
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("sync segment header: %w", err)
+	}
+	*s = segment{name: s.name, file: s.file, header: h, size: s.size}
+	return nil
+}
+
+// place finds room for a record, at the beginning of a group or not.
+func (s *segment) place(r *journal.Record, newGroup bool) bool {
+	at := s.tail
+	if newGroup {
+		at = journal.AlignPage(at)
+	}
+	r.Generation, r.Offset = s.header.Generation, at
+	index := s.index + journal.IndexBytes(*r)
+	if s.full || s.broken || !journal.Room(s.header.Capacity, r.End(), index) {
+		return false
+	}
+	s.tail, s.index = r.End(), index
+	s.size = max(s.size, s.tail)
+	return true
+}
