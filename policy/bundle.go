@@ -18,8 +18,16 @@ type Bundle struct {
 	Files []File `json:"files,omitempty"`
 	// Staging is set for a folder laid out like the incumbent's staging area.
 	Staging bool `json:"staging,omitempty"`
-	// Since is when this content of the bundle was published.
-	Since time.Time `json:"since"`
+	// Since says when each part last changed. It is carried along with a
+	// revision, so that every beacon that has the revision says the same.
+	Since Since `json:"since"`
+}
+
+// Since is when the parts of a bundle became what they are.
+type Since struct {
+	Schedule time.Time `json:"schedule,omitzero"`
+	Settings time.Time `json:"settings,omitzero"`
+	Failover time.Time `json:"failover,omitzero"`
 }
 
 // DefaultPriority is a bundle's priority if it does not say; a staging
@@ -76,7 +84,8 @@ type File struct {
 	Digest string    `json:"sha256"`
 	MD5    string    `json:"md5"`
 	Size   int64     `json:"size"`
-	MTime  time.Time `json:"mtime"` // what the administrator's file said
+	MTime  time.Time `json:"mtime"`          // what the administrator's file said
+	Since  time.Time `json:"since,omitzero"` // when these bytes were first published under Path
 }
 
 // Effective is what applies to one device, merged.

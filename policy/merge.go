@@ -20,15 +20,15 @@ func (s *Set) Effective(k Key) Effective {
 	return e
 }
 
-// Since returns when the newest of the bundles that apply by k, and for which
-// part holds, was published.
-func (s *Set) Since(k Key, part func(Bundle) bool) (since time.Time) {
-	for _, i := range s.order(k) {
-		if b := s.bundles[i]; part(b) && b.Since.After(since) {
-			since = b.Since
+// Since returns the newest of the times that of gives for the bundles that
+// apply by k.
+func (s *Set) Since(k Key, of func(Bundle) time.Time) (newest time.Time) {
+	for i, b := range s.bundles {
+		if t := of(b); k.Rank(i) != NoMatch && t.After(newest) {
+			newest = t
 		}
 	}
-	return since
+	return newest
 }
 
 // Matching returns the bundles that apply by k, the winner first.

@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"fmt"
+	"slices"
+)
+
 // A Rank is how specific the most specific of a bundle's conditions is.
 type Rank uint8
 
@@ -23,3 +28,13 @@ func (r Rank) String() string { return rankNames[r] }
 
 // MarshalText implements [encoding.TextMarshaler].
 func (r Rank) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (r *Rank) UnmarshalText(b []byte) error {
+	i := slices.Index(rankNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("rank %q is not known", b)
+	}
+	*r = Rank(i)
+	return nil
+}

@@ -47,10 +47,13 @@ type IncompleteError struct{ Mistakes }
 // Unwrap returns the mistakes that it is if nothing more comes.
 func (e IncompleteError) Unwrap() error { return e.Mistakes }
 
-// Open reads the folder or archive at src, with its private copy below scratch
-// ("" means where temporary files go). The error is [Mistakes],
+// Open reads the folder or archive at src. The error is [Mistakes],
 // [IncompleteError], [ErrChanging], or one of the disk.
-func Open(ctx context.Context, src, scratch string) (*Bundle, error) {
+func Open(src string) (*Bundle, error) { return OpenIn(context.Background(), src, "") }
+
+// OpenIn is Open with the private copy below the folder scratch, "" for where
+// temporary files go. It ends when ctx does.
+func OpenIn(ctx context.Context, src, scratch string) (*Bundle, error) {
 	before, err := LookAt(src)
 	if err != nil {
 		return nil, err

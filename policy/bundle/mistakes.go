@@ -9,40 +9,32 @@ import (
 
 // A Mistake is one thing that is wrong with a bundle.
 type Mistake struct {
-	File string // below the bundle; empty: the bundle as a whole
-	Line int    // from 1; 0: the file as a whole
-	What string
+	File    string `json:"file,omitzero"` // below the bundle; empty: the bundle as a whole
+	Line    int    `json:"line,omitzero"` // from 1; 0: the file as a whole
+	Message string `json:"message"`
 }
 
 // String returns "file:line: what".
 func (m Mistake) String() string {
 	switch {
 	case m.File == "":
-		return m.What
+		return m.Message
 	case m.Line == 0:
-		return m.File + ": " + m.What
+		return m.File + ": " + m.Message
 	}
-	return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.What)
+	return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Message)
 }
 
 // Mistakes is everything that is wrong with one bundle.
 type Mistakes []Mistake
 
-// Error returns the first mistake and how many follow, on one line.
+// Error returns one mistake a line.
 func (m Mistakes) Error() string {
-	if len(m) == 1 {
-		return m[0].String()
+	lines := make([]string, len(m))
+	for i, one := range m {
+		lines[i] = one.String()
 	}
-	return fmt.Sprintf("%s (and %d more)", m[0], len(m)-1)
-}
-
-// Text returns one mistake a line.
-func (m Mistakes) Text() string {
-	var b strings.Builder
-	for _, one := range m {
-		b.WriteString(one.String() + "\n")
-	}
-	return b.String()
+	return strings.Join(lines, "\n")
 }
 
 func (m *Mistakes) add(file string, line int, format string, args ...any) {

@@ -3,7 +3,6 @@ package bundle
 import (
 	"archive/tar"
 	"compress/gzip"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -16,8 +15,8 @@ import (
 // Pack writes the bundle in the folder src as a .tar.gz that is the same bytes
 // for the same files, whoever packs them and when. Times are kept to the
 // second: they decide which of two ready-made policies is newer.
-func Pack(ctx context.Context, src string, w io.Writer) error {
-	b, err := Open(ctx, src, "")
+func Pack(src string, w io.Writer) error {
+	b, err := Open(src)
 	if err != nil {
 		return err
 	}
