@@ -66,12 +66,25 @@ type OutboxStatus struct {
 	LastAck time.Time `json:"last_receipt,omitzero"` // when a beacon's receipt last came
 	Error   string    `json:"error,omitempty"`       // of the last attempt, while failing
 	NextTry time.Time `json:"next_try,omitzero"`
-	// Aside are files that a beacon refused; they are kept and offered again when
-	// the policy or the beacon changes, and once a day.
-	Aside []outbox.Aside `json:"aside,omitempty"`
+	// Aside are files that a beacon refused, or that fail by themselves; they are
+	// kept. The refused ones are offered again when the policy or the beacon
+	// changes, and once a day.
+	Aside []AsideFile `json:"aside,omitempty"`
 	// Stuck are files in the outbox folder that cannot be sent as they are.
 	Stuck []outbox.Stuck `json:"stuck,omitempty"`
-	Lost  int            `json:"lost,omitempty"` // files given up, see the loss ledger
+	// Lost counts the files given up since this process started, by reason; the
+	// log names each.
+	Lost map[string]uint64 `json:"lost,omitempty"`
+}
+
+// AsideFile is a file that is not sent for now, and why.
+type AsideFile struct {
+	Kind   string    `json:"kind"`
+	File   string    `json:"file"`
+	State  string    `json:"state"` // set aside, deferred or failing
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Again  time.Time `json:"again,omitzero"`
 }
 
 // LocationStatus is one beacon as the agent sees it.
