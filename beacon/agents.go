@@ -117,12 +117,13 @@ func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 
 // endsConnection picks the requests whose end somebody in between may have
 // seen elsewhere: a chunked one, which may have had a Content-Length too, and
-// any HTTP/1.0 one with a body.
+// any HTTP/1.0 one that has a body, or may have one without saying how long.
 func endsConnection(r *http.Request) bool {
 	if r.ProtoMajor != 1 {
 		return false
 	}
-	return len(r.TransferEncoding) > 0 || r.ProtoMinor == 0 && r.ContentLength != 0
+	bodiless := r.ContentLength == 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+	return len(r.TransferEncoding) > 0 || r.ProtoMinor == 0 && !bodiless
 }
 
 func (a *Agents) reachable(w http.ResponseWriter, r *http.Request) error {

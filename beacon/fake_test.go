@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -32,8 +33,8 @@ var published = time.Date(2026, 11, 20, 8, 30, 0, 0, time.UTC)
 func object(body string) *revision.Object {
 	sum := sha256.Sum256([]byte(body))
 	return &revision.Object{
-		Digest: sum, ETag: `"` + hex.EncodeToString(sum[:16]) + `"`, Size: int64(len(body)),
-		Modified: published, ContentType: "application/xml", Body: []byte(body),
+		Content:  &revision.Content{Digest: sum, ETag: `"` + hex.EncodeToString(sum[:16]) + `"`, Size: int64(len(body)), Body: []byte(body)},
+		Modified: published, ContentType: "application/xml",
 	}
 }
 
@@ -233,3 +234,38 @@ func text(t *testing.T, resp *http.Response) string {
 }
 
 var anyone = netip.MustParseAddr("192.0.2.1") // what httptest says requests come from
+
+// lookingAt returns Policies that note every path that is looked up.
+func (s *site) lookingAt(paths *[]string) func() beacon.Snapshot {
+	noting := &notingSnapshot{s.snapshot, paths}
+	return func() beacon.Snapshot { return noting }
+}
+
+type notingSnapshot struct {
+	*snapshot
+	paths *[]string
+}
+
+func (n *notingSnapshot) File(path string) (*revision.Object, error) {
+	*n.paths = append(*n.paths, path)
+	return n.snapshot.File(path)
+}
+
+// runs serves the site as the beacon does, on a real socket, until the test ends.
+func (s *site) runs(t *testing.T) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	return ln.Addr().String()
+}
