@@ -18,13 +18,15 @@ type Bundle struct {
 	Files []File `json:"files,omitempty"`
 	// Staging is set for a folder laid out like the incumbent's staging area.
 	Staging bool `json:"staging,omitempty"`
-	// Since says when each part last changed. It is carried along with a
-	// revision, so that every beacon that has the revision says the same.
-	Since Since `json:"since"`
+	// Since is when this content of the bundle was published, and Parts when
+	// each part last changed. They are carried along with a revision, so that
+	// every beacon that has the revision says the same.
+	Since time.Time `json:"since,omitzero"`
+	Parts PartTimes `json:"parts,omitzero"`
 }
 
-// Since is when the parts of a bundle became what they are.
-type Since struct {
+// PartTimes are when the parts of a bundle became what they are.
+type PartTimes struct {
 	Schedule time.Time `json:"schedule,omitzero"`
 	Settings time.Time `json:"settings,omitzero"`
 	Failover time.Time `json:"failover,omitzero"`

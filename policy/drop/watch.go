@@ -23,7 +23,10 @@ func (f *Folder) Run(ctx context.Context) error {
 	}}
 	defer w.close()
 	for {
-		w.renew()
+		// What could not be made or read is told by Scan.
+		if f.make() == nil {
+			w.renew()
+		}
 		next, err := f.Scan(ctx, time.Now())
 		if ctx.Err() != nil {
 			return ctx.Err()

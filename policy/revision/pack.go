@@ -77,7 +77,7 @@ func schedulePack(s *policy.Set, k policy.Key, ours bool) (*pack, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
-	since := s.Since(k, func(b policy.Bundle) time.Time { return b.Since.Schedule })
+	since := s.Since(k, func(b policy.Bundle) time.Time { return b.Parts.Schedule })
 	_, name := splitPath(schedulePath)
 	doc := wire.Schedule{Name: name, Created: since, Events: []schedule.Event(events)}
 	if !ours {
@@ -102,7 +102,7 @@ func settingsPack(s *policy.Set, k policy.Key, ours bool) (*pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("settings: %w", err)
 	}
-	return newPack(settingsPath, "ClientSettings", body, s.Since(k, func(b policy.Bundle) time.Time { return b.Since.Settings }))
+	return newPack(settingsPath, "ClientSettings", body, s.Since(k, func(b policy.Bundle) time.Time { return b.Parts.Settings }))
 }
 
 // failoverPack is for our own agent only: how old agents are told is not public.
@@ -115,5 +115,5 @@ func failoverPack(s *policy.Set, k policy.Key, ours bool) (*pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failover: %w", err)
 	}
-	return newPack(failoverPath, "ClientSettings", body, s.Since(k, func(b policy.Bundle) time.Time { return b.Since.Failover }))
+	return newPack(failoverPath, "ClientSettings", body, s.Since(k, func(b policy.Bundle) time.Time { return b.Parts.Failover }))
 }

@@ -79,15 +79,15 @@ func byPriority(bundles []policy.Bundle) []policy.Bundle {
 // sinceNow sets when the parts of b became what they are: what was so before
 // keeps its time.
 func sinceNow(b *policy.Bundle, old policy.Bundle, now time.Time) {
-	b.Since = policy.Since{}
+	b.Since, b.Parts = now, policy.PartTimes{}
 	if len(b.Schedule) > 0 {
-		b.Since.Schedule = keep(old.Since.Schedule, equal(b.Schedule, old.Schedule), now)
+		b.Parts.Schedule = keep(old.Parts.Schedule, equal(b.Schedule, old.Schedule), now)
 	}
 	if len(b.Settings) > 0 {
-		b.Since.Settings = keep(old.Since.Settings, equal(b.Settings, old.Settings), now)
+		b.Parts.Settings = keep(old.Parts.Settings, equal(b.Settings, old.Settings), now)
 	}
 	if b.Failover != nil {
-		b.Since.Failover = keep(old.Since.Failover, equal(b.Failover, old.Failover), now)
+		b.Parts.Failover = keep(old.Parts.Failover, equal(b.Failover, old.Failover), now)
 	}
 	known := map[string]policy.File{}
 	for _, f := range old.Files {

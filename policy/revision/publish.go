@@ -198,7 +198,7 @@ func (s *Store) outOfMemory(objects map[string]*Object) map[string]*Object {
 // sameBundle reports whether b says what a says, whenever it was written.
 func sameBundle(a, b policy.Bundle) bool {
 	timeless := func(b policy.Bundle) policy.Bundle {
-		b.Since = policy.Since{}
+		b.Since, b.Parts = time.Time{}, policy.PartTimes{}
 		b.Files = slices.Clone(b.Files)
 		for i := range b.Files {
 			b.Files[i].MTime, b.Files[i].Since = time.Time{}, time.Time{}
