@@ -15,7 +15,14 @@ import (
 // memory can be told from the load's.
 type child struct {
 	cmd  *exec.Cmd
-	addr string // where it listens, as its first line of output says
+	line string // its first line of output
+	addr string // the last word of it: where the load goes
+}
+
+// spawn runs a program that need not say anything.
+func spawn(name string, args ...string) (*child, error) {
+	cmd := exec.Command(name, args...)
+	return &child{cmd: cmd}, cmd.Start()
 }
 
 // start runs a program whose first line of output ends in the address that the
@@ -36,7 +43,7 @@ func start(name string, args ...string) (*child, error) {
 		return nil, fmt.Errorf("%s said nothing: %w", name, err)
 	}
 	words := strings.Fields(line)
-	return &child{cmd, words[len(words)-1]}, nil
+	return &child{cmd, line, words[len(words)-1]}, nil
 }
 
 // stop ends the child and waits for it.

@@ -106,7 +106,8 @@ func Main(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io
 	return tell(cmd, err, stderr)
 }
 
-// tell writes the one line an error gets, and what to do next.
+// tell writes the one line an error gets, and what to do next; several mistakes
+// get a line each.
 func tell(cmd *cobra.Command, err error, stderr io.Writer) int {
 	if err == nil {
 		return ExitOK
@@ -114,12 +115,13 @@ func tell(cmd *cobra.Command, err error, stderr io.Writer) int {
 	if errors.Is(err, ErrSilent) {
 		return ExitFailed
 	}
-	text := strings.TrimSpace(err.Error())
 	if usage, ok := errors.AsType[*UsageError](err); ok {
 		fmt.Fprintf(stderr, "%s: %s (see %s --help)\n", cmd.Root().Name(), oneLine(usage.Error()), cmd.CommandPath())
 		return ExitUsage
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", cmd.Root().Name(), oneLine(text))
+	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
+		fmt.Fprintf(stderr, "%s: %s\n", cmd.Root().Name(), oneLine(line))
+	}
 	return ExitFailed
 }
 

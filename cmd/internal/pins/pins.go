@@ -8,7 +8,6 @@ import (
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/gorilla/mux"
 	_ "github.com/klauspost/compress/zstd"
-	_ "github.com/knqyf263/go-rpmdb/pkg"
 	_ "github.com/minio/minio-go/v7"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus/testutil"

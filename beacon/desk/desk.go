@@ -1,0 +1,118 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"inventorybeacon/beacon/config"
+	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/spool"
+)
+
+// errUnknown is what the catalogue says of what it does not know.
+var errUnknown = uploads.ErrUnknown
+
+func ignoreUnknown(err error) error {
+	if errors.Is(err, errUnknown) {
+		return nil
+	}
+	return err
+}
+
+// A Desk has the parts of a beacon that an operator's calls need. A stopped
+// beacon's are opened when a call first needs them.
+type Desk struct {
+	policies func() (*revision.Store, error)
+	// catalogue returns the index once it knows what happened before the call.
+	catalogue func(context.Context) (*catalogue.Catalogue, error)
+	spool     func() (*spool.Spool, error)
+	status    func(context.Context) (Status, error)
+	index     *catalogue.Catalogue // a stopped beacon's, once it is open
+	closers   []func() error
+}
+
+// Parts are a running beacon's.
+type Parts struct {
+	Policies  *revision.Store
+	Catalogue *catalogue.Catalogue
+	Spool     *spool.Spool
+	// Status answers how the beacon is, but for what the catalogue counts.
+	Status func(context.Context) (Status, error)
+}
+
+// New returns the desk of a running beacon.
+func New(p Parts) *Desk {
+	return &Desk{
+		policies:  func() (*revision.Store, error) { return p.Policies, nil },
+		catalogue: func(ctx context.Context) (*catalogue.Catalogue, error) { return p.Catalogue, p.Catalogue.Sync(ctx) },
+		spool:     func() (*spool.Spool, error) { return p.Spool, nil },
+		status:    p.Status,
+	}
+}
+
+// ErrNoData means that the directory is no beacon's data directory.
+var ErrNoData = errors.New("no beacon's data directory; name one with --data")
+
+func openStopped(dir string) (*Desk, error) {
+	if _, err := os.Stat(filepath.Join(dir, config.SpoolDir)); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, ErrNoData)
+	}
+	d := &Desk{}
+	log := slog.New(slog.DiscardHandler)
+	d.policies = sync.OnceValues(func() (*revision.Store, error) {
+		s, err := revision.Open(filepath.Join(dir, config.PolicyDir), revision.Options{Log: log})
+		if err == nil {
+			d.closers = append(d.closers, s.Close)
+		}
+		return s, err
+	})
+	d.spool = sync.OnceValues(func() (*spool.Spool, error) {
+		s, err := spool.Open(filepath.Join(dir, config.SpoolDir), spool.Options{Log: log, Spares: -1})
+		if err == nil {
+			d.closers = append(d.closers, s.Close)
+		}
+		return s, err
+	})
+	d.catalogue = func(ctx context.Context) (*catalogue.Catalogue, error) {
+		if d.index != nil {
+			return d.index, nil
+		}
+		s, err := d.spool()
+		if err != nil {
+			return nil, err
+		}
+		c, err := catalogue.Open(ctx, filepath.Join(dir, config.CatalogueFile), catalogue.Options{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		d.index, d.closers = c, append(d.closers, c.Close)
+		return c, c.CatchUp(ctx, s)
+	}
+	d.status = func(context.Context) (Status, error) { return Status{State: StateStopped}, nil }
+	return d, nil
+}
+
+func (d *Desk) close() error {
+	var errs []error
+	for _, c := range slices.Backward(d.closers) {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// splitDevice reads DOMAIN/name or name.
+func splitDevice(s string) (domain, name string) {
+	if domain, name, ok := strings.Cut(s, "/"); ok {
+		return domain, name
+	}
+	return "", s
+}

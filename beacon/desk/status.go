@@ -1,0 +1,67 @@
+package desk
+
+import (
+	"context"
+	"time"
+
+	"inventorybeacon/policy"
+	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/relay"
+)
+
+// States of a beacon.
+const (
+	StateServing  = "serving"
+	StateDraining = "draining"
+	StateStopped  = "stopped"
+)
+
+// Status is how a beacon is, in one screen.
+type Status struct {
+	State    string           `json:"state"`
+	Name     string           `json:"name,omitempty"`
+	Started  time.Time        `json:"started,omitzero"`
+	Agents   []string         `json:"agents,omitempty"` // URLs where agents connect
+	Admin    string           `json:"admin,omitempty"`
+	Revision policy.Revision  `json:"revision"`
+	Counts   catalogue.Counts `json:"counts"`
+	Spool    SpoolStatus      `json:"spool"`
+	Sinks    []SinkStatus     `json:"sinks"`
+	// Problems are what a person should look at, with what to do.
+	Problems []string `json:"problems"`
+}
+
+// SpoolStatus is what waits for its relay.
+type SpoolStatus struct {
+	Files     int       `json:"files"`
+	Bytes     int64     `json:"bytes"`
+	Oldest    time.Time `json:"oldest,omitzero"`
+	FreeBytes int64     `json:"free_bytes,omitempty"`
+}
+
+// SinkStatus is how a destination takes what is sent to it.
+type SinkStatus struct {
+	relay.Status
+	Required bool `json:"required"`
+}
+
+// GetStatus asks how the beacon is.
+var GetStatus = Call[struct{}, Status]{"status", (*Desk).getStatus}
+
+func (d *Desk) getStatus(ctx context.Context, _ struct{}) (Status, error) {
+	st, err := d.status(ctx)
+	if err != nil {
+		return st, err
+	}
+	store, err := d.policies()
+	if err != nil {
+		return st, err
+	}
+	st.Revision = store.Current().Revision()
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return st, err
+	}
+	st.Counts, err = cat.Counts(ctx)
+	return st, err
+}

@@ -1,0 +1,96 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"inventorybeacon/uploads/catalogue"
+)
+
+// The calls about uploads and the devices they came from.
+var (
+	ListUploads = Call[catalogue.UploadFilter, []catalogue.Upload]{"uploads.list", (*Desk).listUploads}
+	ShowUpload  = Call[string, catalogue.Upload]{"uploads.show", (*Desk).showUpload}
+	CatUpload   = Stream[string]{"uploads.cat", (*Desk).catUpload}
+	ListAgents  = Call[catalogue.DeviceFilter, []catalogue.Device]{"agents.list", (*Desk).listAgents}
+	ShowAgent   = Call[string, []catalogue.Device]{"agents.show", (*Desk).showAgent}
+	TraceDevice = Call[string, Traced]{"trace", (*Desk).trace}
+)
+
+// Traced is all that is known of a device, the verdict first.
+type Traced struct {
+	Verdict catalogue.Verdict `json:"verdict"`
+	catalogue.Trace
+}
+
+func (d *Desk) listUploads(ctx context.Context, in catalogue.UploadFilter) ([]catalogue.Upload, error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cat.Uploads(ctx, in)
+}
+
+func (d *Desk) showUpload(ctx context.Context, receipt string) (catalogue.Upload, error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return catalogue.Upload{}, err
+	}
+	u, err := cat.Upload(ctx, receipt)
+	if err != nil {
+		return u, fmt.Errorf("receipt %q: %w: run `beacon uploads list` to see what is here", receipt, err)
+	}
+	return u, nil
+}
+
+func (d *Desk) catUpload(ctx context.Context, receipt string, w io.Writer) error {
+	u, err := d.showUpload(ctx, receipt)
+	if err != nil {
+		return err
+	}
+	s, err := d.spool()
+	if err != nil {
+		return err
+	}
+	body, err := s.Body(u.Seq)
+	if err != nil {
+		return fmt.Errorf("%s is %s and its bytes are no longer here: %w", u.Name, u.State, err)
+	}
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+func (d *Desk) listAgents(ctx context.Context, in catalogue.DeviceFilter) ([]catalogue.Device, error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cat.Devices(ctx, in)
+}
+
+func (d *Desk) showAgent(ctx context.Context, name string) ([]catalogue.Device, error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := cat.Device(ctx, name)
+	if err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("device %q: %w: `beacon trace %s` also looks among those that only polled", name, errUnknown, name)
+	}
+	return found, nil
+}
+
+func (d *Desk) trace(ctx context.Context, name string) (out Traced, err error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return out, err
+	}
+	if out.Trace, err = cat.Trace(ctx, name); err != nil {
+		return out, err
+	}
+	out.Verdict = out.Trace.Verdict(time.Now())
+	return out, nil
+}

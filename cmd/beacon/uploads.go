@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"inventorybeacon/beacon/desk"
+	"inventorybeacon/cmd/internal/cli"
+	"inventorybeacon/uploads/catalogue"
+)
+
+func uploadsCommands(o *operator) []*cobra.Command {
+	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o)}
+}
+
+func uploadsList(o *operator) *cobra.Command {
+	var f catalogue.UploadFilter
+	var state string
+	var since time.Duration
+	cmd := &cobra.Command{
+		Use: "list", Short: "List uploads, the newest first", Args: cli.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if f.State, err = parseState(state); err != nil {
+				return err
+			}
+			if since > 0 {
+				f.Since = time.Now().Add(-since)
+			}
+			rows, err := desk.ListUploads.Ask(cmd.Context(), o.data, f)
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, rows, func() error { return uploadsTable(rows).Write(cmd.OutOrStdout()) })
+		},
+	}
+	cmd.Flags().StringVar(&f.Device, "device", "", "only of this device, as NAME or DOMAIN/NAME")
+	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this kind, for example Inventories")
+	cmd.Flags().StringVar(&state, "state", "", "only in this state: "+stateNames())
+	cmd.Flags().DurationVar(&since, "since", 0, "only received within this time, for example 24h")
+	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print")
+	return cmd
+}
+
+func stateNames() string {
+	names := make([]string, len(catalogue.States))
+	for i, s := range catalogue.States {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " ")
+}
+
+func parseState(s string) (catalogue.State, error) {
+	if s == "" {
+		return "", nil
+	}
+	for _, known := range catalogue.States {
+		if s == string(known) {
+			return known, nil
+		}
+	}
+	return "", cli.Usagef("--state %q is none of: %s", s, stateNames())
+}
+
+func uploadsTable(rows []catalogue.Upload) cli.Table {
+	t := cli.Table{
+		Header: []string{"RECEIPT", "STATE", "KIND", "NAME", "DEVICE", "SIZE", "RECEIVED"},
+		Empty:  "no uploads",
+	}
+	for _, u := range rows {
+		t.Rows = append(t.Rows, []string{
+			u.Receipt, string(u.State), u.Kind, u.Name, deviceName(u.Domain, u.Device), cli.Size(u.Bytes), cli.When(u.Received),
+		})
+	}
+	return t
+}
+
+func deviceName(domain, name string) string {
+	switch {
+	case name == "":
+		return "-"
+	case domain == "":
+		return name
+	}
+	return domain + "/" + name
+}
+
+func uploadsShow(o *operator) *cobra.Command {
+	return &cobra.Command{
+		Use: "show RECEIPT", Short: "Show all that is known of one upload", Args: cli.Args(cobra.ExactArgs(1)),
+		Long: "Show all that is known of one upload. The start of a receipt is enough if no other begins with it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u, err := desk.ShowUpload.Ask(cmd.Context(), o.data, args[0])
+			if err != nil {
+				return err
+			}
+			return o.print(cmd, u, func() error { return uploadFacts(u).write(cmd.OutOrStdout()) })
+		},
+	}
+}
+
+func uploadFacts(u catalogue.Upload) facts {
+	f := facts{
+		{"receipt", u.Receipt}, {"state", string(u.State)}, {"kind", u.Kind}, {"name", u.Name},
+		{"device", deviceName(u.Domain, u.Device)}, {"sha256", u.SHA256.String()},
+		{"size", fmt.Sprintf("%s (%d bytes)", cli.Size(u.Bytes), u.Bytes)},
+		{"received", cli.When(u.Received)}, {"from", u.Peer}, {"beacon", u.Beacon},
+		{"via", strings.Join(u.Via, ", ")}, {"reason", u.Reason},
+	}
+	for _, d := range u.Deliveries {
+		f = append(f, fact{"delivered", fmt.Sprintf("%s to %s", cli.When(d.At), d.Sink)})
+		for _, c := range d.Custody {
+			f = append(f, fact{"custody", fmt.Sprintf("%s %s at %s", cli.When(c.At), c.Level, c.Beacon)})
+		}
+	}
+	return f
+}
+
+func uploadsCat(o *operator) *cobra.Command {
+	return &cobra.Command{
+		Use: "cat RECEIPT", Short: "Write the bytes of an upload that still waits to stdout", Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return desk.CatUpload.Ask(cmd.Context(), o.data, args[0], cmd.OutOrStdout())
+		},
+	}
+}
