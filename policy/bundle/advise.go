@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"inventorybeacon/policy"
@@ -94,15 +95,9 @@ func (b *Bundle) lookFor(f policy.File, href string) {
 	if href == "" || strings.Contains(href, "://") {
 		return
 	}
-	body, err := wire.Path(href)
-	if err != nil {
+	body, err := wire.Resolve(f.Path, href)
+	if err != nil || slices.ContainsFunc(b.Files, func(g policy.File) bool { return strings.EqualFold(g.Path, body) }) {
 		return
-	}
-	beside := path.Join(path.Dir(f.Path), body)
-	for _, g := range b.Files {
-		if strings.EqualFold(g.Path, body) || strings.EqualFold(g.Path, beside) {
-			return
-		}
 	}
 	b.Missing = append(b.Missing, fmt.Sprintf("%s names %s, which is not in the bundle", f.Path, body))
 }

@@ -103,11 +103,14 @@ func (g *generation) policy(k policy.Key, ours bool) (text []byte, made []*pack,
 			return nil, nil, err
 		}
 	}
-	ready := g.readyMade(k, ours)
-	if g.generatedScheduleWins(k, ours) {
-		delete(ready, "Schedules")
-	} else {
-		packs[0] = nil
+	var ready map[string][]policy.File
+	if !ours {
+		ready = g.readyMade(k)
+		if g.generatedScheduleWins(k) {
+			delete(ready, "Schedules")
+		} else {
+			packs[0] = nil
+		}
 	}
 	doc := wire.Policy{}
 	list := func(p *pack, files []policy.File) {
@@ -155,17 +158,16 @@ func guid(packages []wire.Package) string {
 	return wire.GUID(words...)
 }
 
-// readyMade returns the ready-made catalogues that a policy lists, by folder:
-// of each path the one of the bundle that wins. Packages are not among them:
-// which device is to be upgraded to what is not in the files. Our own agent
-// is offered schedules only, the one format of these that is public.
-func (g *generation) readyMade(k policy.Key, ours bool) map[string][]policy.File {
+// readyMade returns the ready-made catalogues that the policy of an old agent
+// lists, by folder: of each path the one of the bundle that wins. Packages are
+// not among them: which device is to be upgraded to what is not in the files.
+func (g *generation) readyMade(k policy.Key) map[string][]policy.File {
 	all := map[string][]policy.File{}
 	taken := map[string]bool{}
 	for _, b := range g.set.Matching(k) {
 		for _, f := range b.Files {
 			top, _, _ := strings.Cut(f.Path, "/")
-			listed := top != "Packages" && top != "Policies" && (!ours || top == "Schedules")
+			listed := top != "Packages" && top != "Policies"
 			if !strings.EqualFold(path.Ext(f.Path), ".osd") || !listed || taken[fold(f.Path)] {
 				continue
 			}
@@ -173,21 +175,17 @@ func (g *generation) readyMade(k policy.Key, ours bool) map[string][]policy.File
 			all[top] = append(all[top], f)
 		}
 	}
-	if def := slices.IndexFunc(all["Schedules"], func(f policy.File) bool { return strings.EqualFold(f.Path, schedulePath+".osd") }); def >= 0 {
+	if def := slices.IndexFunc(all["Schedules"], func(f policy.File) bool { return strings.EqualFold(path.Base(f.Path), path.Base(schedulePath)+".osd") }); def >= 0 {
 		all["Schedules"] = all["Schedules"][def : def+1] // a machine has one schedule
 	}
 	return all
 }
 
-// generatedScheduleWins reports whether a device is given the schedule made
-// from bundles rather than a ready-made one. Our own agent is, if there is
-// one. An old agent is given what the first bundle brings that brings either.
-func (g *generation) generatedScheduleWins(k policy.Key, ours bool) bool {
-	matching := g.set.Matching(k)
-	if ours {
-		return slices.ContainsFunc(matching, sections[0].in)
-	}
-	for _, b := range matching {
+// generatedScheduleWins reports whether an old agent is given the schedule made
+// from bundles rather than a ready-made one: what the first bundle brings that
+// brings either. A bundle with both means the ready-made one for old agents.
+func (g *generation) generatedScheduleWins(k policy.Key) bool {
+	for _, b := range g.set.Matching(k) {
 		if hasReadyMadeSchedule(b) {
 			return false
 		}

@@ -116,12 +116,12 @@ func (s *Snapshot) Policy(q policy.Query) (*Object, error) {
 	if k.None() {
 		return nil, policy.ErrNone
 	}
-	if o := s.ready(k, q); o != nil {
-		return o, nil
-	}
-	kind := byte('c')
-	if q.Ours {
-		kind = 'o'
+	kind := byte('o')
+	if !q.Ours {
+		kind = 'c'
+		if o := s.ready(k, q); o != nil {
+			return o, nil
+		}
 	}
 	id := append(k, kind)
 	if o := (*s.policies.Load())[string(id)]; o != nil {
@@ -130,10 +130,10 @@ func (s *Snapshot) Policy(q policy.Query) (*Object, error) {
 	return s.make(slices.Clone(k), string(id), q.Ours)
 }
 
-// ready returns the ready-made policy of a device. Our own agent is given it
-// only where no bundle has anything to say that it would miss in it.
+// ready returns the ready-made policy of a device. Our own agent is given none:
+// what they list carries no SHA-256, and it takes nothing without.
 func (s *Snapshot) ready(k policy.Key, q policy.Query) *Object {
-	if len(s.cached) == 0 && len(s.merged) == 0 || q.Ours && s.speaks(k) {
+	if len(s.cached) == 0 && len(s.merged) == 0 {
 		return nil
 	}
 	var buf [160]byte
@@ -158,17 +158,6 @@ func (r readyPolicy) forDevice(k policy.Key) *Object {
 	o := *r.Object
 	o.ByAddress = true
 	return &o
-}
-
-// speaks reports whether a bundle that applies by k has a part that is told
-// to our own agent.
-func (s *Snapshot) speaks(k policy.Key) bool {
-	for i, b := range s.gen.set.Bundles() {
-		if k.Rank(i) != policy.NoMatch && (len(b.Schedule) > 0 || len(b.Settings) > 0 || b.Failover != nil) {
-			return true
-		}
-	}
-	return false
 }
 
 // make generates the policy of k and remembers it under id. Two that come at

@@ -83,7 +83,7 @@ func readCommand(e *schedule.Event, comp, action, param string) {
 			}
 		}
 	}
-	e.Args = strings.TrimSpace(comp + "/" + action + " " + param)
+	e.Args = strings.TrimSpace(comp + "/" + action + " " + strings.TrimSpace(param))
 }
 
 // ReadSchedule reads an .nds of events.

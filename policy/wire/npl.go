@@ -53,6 +53,16 @@ func Path(href string) (string, error) {
 	return p, nil
 }
 
+// Resolve returns the decoded path of what the catalogue at the path from
+// calls href: below the download root, or beside the catalogue.
+func Resolve(from, href string) (string, error) {
+	p, err := Path(href)
+	if err != nil || strings.HasPrefix(href, "$") || strings.HasPrefix(href, "/") {
+		return p, err
+	}
+	return path.Join(path.Dir(from), p), nil
+}
+
 // Folder is the top-level folder of the catalogue, such as Schedules: it says
 // what the package is. It is "" if Href does not lead below the download root.
 func (p Package) Folder() string {
