@@ -157,5 +157,9 @@ func (a *Agent) notArrived(why error) error {
 	if why != nil {
 		reasons = append(reasons, why.Error())
 	}
-	return fmt.Errorf("%w: %d files wait: %s", ErrNotArrived, left, strings.Join(reasons, "; "))
+	count := fmt.Sprintf("%d files wait", left)
+	if left == 1 {
+		count = "1 file waits"
+	}
+	return fmt.Errorf("%w: %s: %s", ErrNotArrived, count, strings.Join(reasons, "; "))
 }

@@ -29,6 +29,13 @@ const (
 	Log    = "log"
 )
 
+// folders are made with as few rights as their readers need: anybody may look at
+// the status, and at what a collector left.
+var folders = []struct {
+	name string
+	perm fs.FileMode
+}{{Outbox, 0o755}, {Policy, 0o700}, {Spool, 0o700}, {State, 0o755}, {Log, 0o750}}
+
 const (
 	lockFile   = "lock"
 	holderFile = State + "/holder.json"
@@ -37,9 +44,6 @@ const (
 
 // ErrHeld means another process owns the data directory.
 var ErrHeld = errors.New("the data directory is in use")
-
-// ErrTooNew means a newer version wrote a file; it was not changed.
-var ErrTooNew = errors.New("written by a newer version")
 
 // A Holder is the process that owns a data directory.
 type Holder struct {
@@ -61,8 +65,8 @@ type Dir struct {
 // Open makes the directory and its folders where they are missing, and owns it
 // until Close. If another process does, the error matches [ErrHeld] and names it.
 func Open(path, command string) (*Dir, error) {
-	for _, folder := range []string{Outbox, Policy, Spool, State, Log} {
-		if err := os.MkdirAll(filepath.Join(path, folder), 0o755); err != nil {
+	for _, f := range folders {
+		if err := os.MkdirAll(filepath.Join(path, f.name), f.perm); err != nil {
 			return nil, fmt.Errorf("data directory: %w: give --data", err)
 		}
 	}

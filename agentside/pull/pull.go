@@ -226,6 +226,9 @@ func (f *fetch) get(ctx context.Context, want Document, query string, limit int6
 		req.Header.Set("If-None-Match", have.ETag)
 	}
 	resp, err := f.client.HTTP.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // the address is long, and the location is named already
+	}
 	if err != nil {
 		return Document{}, false, err
 	}

@@ -216,3 +216,29 @@ func TestUploadsKnowTheSameBeacons(t *testing.T) {
 		t.Errorf("downloads after a failed upload: %s", got)
 	}
 }
+
+// hanging is a Prober of a network that swallows everything.
+type hanging struct{ prober }
+
+func (*hanging) Measure(ctx context.Context, _ failover.Needs, _ []failover.Location) failover.Facts {
+	<-ctx.Done()
+	return failover.Facts{}
+}
+
+func TestRouteDoesNotWaitLongForMeasurements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{Prober: &hanging{}})
+		a, b := at("a", 1), at("b", 2)
+		a.Auto, b.Auto = true, true
+		if err := r.Replace(&pull.Failover{Selector: "MgsPing;MgsBandwidth", Locations: []failover.Location{a, b}}); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if got := order(t, r); got != "ab" {
+			t.Errorf("order %s", got)
+		}
+		if took := time.Since(start); took+pull.TryTimeout > 30*time.Second {
+			t.Errorf("measured for %v: a try would take more than 30 s", took)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 
@@ -64,9 +65,7 @@ func (t *roundTripper) once(orig *http.Request) (resp *http.Response, reused boo
 		GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused; watch.Moved() },
 	})
 	req := orig.Clone(traced)
-	for k, v := range t.header() {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, t.header())
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &sentBody{watch.Reader(small{req.Body}, req.ContentLength), req.Body}
 		req.GetBody = nil // repeating is decided above, where it is counted
