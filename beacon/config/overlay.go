@@ -22,23 +22,21 @@ func (c *Config) environment(environ []string) (unknown []string, ms Mistakes) {
 	var listen, listenTLS []string
 	for _, kv := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, prefix) || strings.HasPrefix(name, agentPrefix) || value == "" {
+		if !strings.HasPrefix(name, prefix) || value == "" {
 			continue
 		}
 		key := strings.ToLower(strings.TrimPrefix(name, prefix))
-		switch key {
-		case "config":
-		case "listen":
+		f, ours := fields[key]
+		switch {
+		case key == "config":
+		case key == "listen":
 			listen = commas(value)
-		case "listen_tls":
+		case key == "listen_tls":
 			listenTLS = commas(value)
-		default:
-			f, ok := fields[key]
-			if !ok {
-				unknown = append(unknown, name)
-				continue
-			}
+		case ours:
 			ms = append(ms, set(f, name, value)...)
+		case !strings.HasPrefix(name, agentPrefix):
+			unknown = append(unknown, name)
 		}
 	}
 	c.listen(listen, listenTLS)
