@@ -17,11 +17,7 @@ import (
 // Inventory takes an inventory and writes it to w as an .ndi document. It needs
 // no data directory and sends nothing.
 func Inventory(ctx context.Context, o Options, w io.Writer) error {
-	o, _, err := o.complete()
-	if err != nil {
-		return err
-	}
-	doc, err := collect(ctx, o, "")
+	doc, err := take(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -29,6 +25,24 @@ func Inventory(ctx context.Context, o Options, w io.Writer) error {
 		return fmt.Errorf("write inventory: %w", err)
 	}
 	return nil
+}
+
+// InventorySummary takes an inventory and returns what it says in a few lines.
+func InventorySummary(ctx context.Context, o Options) (inventory.Summary, error) {
+	doc, err := take(ctx, o)
+	if err != nil {
+		return inventory.Summary{}, err
+	}
+	return doc.Summary(), nil
+}
+
+// take takes an inventory outside any data directory.
+func take(ctx context.Context, o Options) (*inventory.Document, error) {
+	o, _, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, o, "")
 }
 
 func collect(ctx context.Context, o Options, id string) (*inventory.Document, error) {
@@ -78,17 +92,4 @@ func (a *Agent) shipLog(ctx context.Context) error {
 		return err
 	})
 	return err
-}
-
-// InventorySummary takes an inventory and says what it found in a few lines.
-func InventorySummary(ctx context.Context, o Options) (inventory.Summary, error) {
-	o, _, err := o.complete()
-	if err != nil {
-		return inventory.Summary{}, err
-	}
-	doc, err := collect(ctx, o, "")
-	if err != nil {
-		return inventory.Summary{}, err
-	}
-	return doc.Summary(), nil
 }

@@ -44,7 +44,7 @@ func (a *Agent) Once(ctx context.Context, timeout time.Duration) (Outcome, error
 	var out Outcome
 	receipt, inventoryErr := a.takeInventory(ctx)
 	out.Inventory, out.Receipt = receipt.Name, receipt.ID
-	sent, sendErr := a.sendAll(ctx)
+	sent, sendErr := a.sendAll(ctx, timeout)
 	out.Sent = sent
 	if sendErr != nil {
 		cancel() // the outcome is known: no use in waiting for a policy
@@ -96,10 +96,10 @@ func (a *Agent) pollAgain(ctx context.Context, last error) error {
 	return last
 }
 
-// Upload sends what lies in the outbox, until it is empty or ctx is done, and
-// returns how many files arrived.
+// Upload sends what lies in the outbox, until it is empty, ctx is done, or
+// nothing has arrived for [DefaultOnceTimeout]. It returns how many files did.
 func (a *Agent) Upload(ctx context.Context) (uint64, error) {
-	sent, err := a.sendAll(ctx)
+	sent, err := a.sendAll(ctx, DefaultOnceTimeout)
 	_, saveErr := a.saveStatus()
 	return sent, errors.Join(err, saveErr)
 }
@@ -107,12 +107,13 @@ func (a *Agent) Upload(ctx context.Context) (uint64, error) {
 // look is how often sendAll looks whether all is sent.
 const look = 25 * time.Millisecond
 
-// sendAll sends until nothing is left that could be sent.
-func (a *Agent) sendAll(ctx context.Context) (uint64, error) {
+// sendAll sends until nothing is left that could be sent, or nothing has
+// arrived for as long as patience lasts.
+func (a *Agent) sendAll(ctx context.Context, patience time.Duration) (uint64, error) {
 	relaying, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- a.relay.Run(relaying) }()
-	err := a.untilSent(ctx)
+	err := a.untilSent(ctx, patience)
 	stop()
 	if relayErr := <-done; relayErr != nil && !errors.Is(relayErr, context.Canceled) && !errors.Is(relayErr, context.DeadlineExceeded) {
 		err = errors.Join(err, relayErr)
@@ -120,7 +121,8 @@ func (a *Agent) sendAll(ctx context.Context) (uint64, error) {
 	return a.relay.Status().Delivered, err
 }
 
-func (a *Agent) untilSent(ctx context.Context) error {
+func (a *Agent) untilSent(ctx context.Context, patience time.Duration) error {
+	arrived, since := a.relay.Status().Delivered, time.Now()
 	for {
 		_, settling, err := a.outbox.Scan(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
@@ -129,6 +131,12 @@ func (a *Agent) untilSent(ctx context.Context) error {
 		held, sent := a.spool.Stats().Pending, a.relay.Status()
 		if settling == 0 && err == nil && (held == 0 || held == sent.SetAside || sent.Stopped) {
 			return a.notArrived(nil)
+		}
+		if sent.Delivered != arrived {
+			arrived, since = sent.Delivered, time.Now()
+		}
+		if time.Since(since) > patience {
+			return a.notArrived(fmt.Errorf("nothing arrived for %v", patience))
 		}
 		if !backoff.Sleep(ctx, look) {
 			return a.notArrived(context.Cause(ctx))
