@@ -14,10 +14,15 @@
 package catalogue
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -58,8 +63,9 @@ type Options struct {
 	// is the same for a beacon below this one.
 	DevicesPerPeer, DevicesPerChild int
 	// MaxStrangers bounds the names and addresses that polled but never had an
-	// upload accepted (default 20,000); the oldest make room.
-	MaxStrangers int
+	// upload accepted (default 20,000; the oldest make room), and
+	// StrangersPerPeer those of one address (default 1,000; the rest is counted).
+	MaxStrangers, StrangersPerPeer int
 	// Horizon is how long an upload stays listed after it left the queue
 	// (default 90 days, as receipts). Longer costs about 1 KiB of disk an upload.
 	Horizon time.Duration
@@ -67,29 +73,115 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Stats are counters since the catalogue was opened, for metrics.
-type Stats struct {
-	Position         uint64 // how far the journal is indexed
-	Indexed          uint64 // events
-	CaughtUp         uint64 // times that dropped events were read again
-	Batches          uint64 // transactions of events
-	Contacts         uint64 // sightings that were written, or joined another before that
-	ContactsDropped  uint64 // sightings given up because the buffer was full
-	Recreated        uint64 // times a damaged file was replaced
-	Failures         uint64 // batches that could not be written and are tried again
-	Queue, QueueSize int    // events buffered, and the most that can be
+func (o Options) withDefaults() Options {
+	o.MaxDevices = cmp.Or(o.MaxDevices, 200_000)
+	o.DevicesPerPeer = cmp.Or(o.DevicesPerPeer, 1_000)
+	o.DevicesPerChild = cmp.Or(o.DevicesPerChild, 50_000)
+	o.MaxStrangers = cmp.Or(o.MaxStrangers, 20_000)
+	o.StrangersPerPeer = cmp.Or(o.StrangersPerPeer, 1_000)
+	o.Horizon = cmp.Or(o.Horizon, 90*24*time.Hour)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
 }
 
-// Counts is the catalogue in numbers.
-type Counts struct {
-	Uploads     map[State]int64 `json:"uploads"`
-	Bytes       map[State]int64 `json:"bytes"`
-	Devices     int64           `json:"devices"`
-	Losses      int64           `json:"losses"`
-	OpenLosses  int64           `json:"open_losses"`
-	Strangers   int64           `json:"strangers"`
-	OtherNames  int64           `json:"other_uploads"`  // accepted uploads whose device was over a cap
-	OtherPolls  int64           `json:"other_contacts"` // contacts given up over a cap
-	OldestQueue time.Time       `json:"oldest_waiting,omitzero"`
-	Position    uint64          `json:"position"`
+// A Catalogue is an open index. All its methods may be called by several
+// goroutines at once.
+type Catalogue struct {
+	file string
+	o    Options
+	log  *slog.Logger
+
+	mu    sync.RWMutex // held to read while store is used, to write while it is replaced
+	store *store
+
+	writing  sync.Mutex // one writer at a time; guards what follows
+	position atomic.Uint64
+	devices  int // rows in the table
+
+	events    chan Event
+	behind    atomic.Bool // events were dropped: read them from the journal
+	wake      chan struct{}
+	syncs     chan chan error
+	suspect   chan error // a query found damage
+	sightings sightings
+
+	counters counters
 }
+
+// Open opens the file, or makes it. A damaged one is renamed to end in
+// ".damaged" and made anew; one of a later version of this program, or of
+// another, gives [ErrNewer] or [ErrForeign] and is not touched.
+func Open(ctx context.Context, file string, o Options) (*Catalogue, error) {
+	o = o.withDefaults()
+	c := &Catalogue{
+		file: file, o: o, log: o.Log,
+		events: make(chan Event, eventBuffer),
+		wake:   make(chan struct{}, 1),
+		syncs:  make(chan chan error),
+
+		suspect: make(chan error, 1),
+	}
+	err := c.open(ctx)
+	if damaged(err) {
+		err = c.recreate(ctx, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open catalogue %s: %w", file, err)
+	}
+	return c, nil
+}
+
+// open opens the store. The caller has c to itself, or holds mu and writing.
+func (c *Catalogue) open(ctx context.Context) error {
+	s, err := openStore(ctx, c.file)
+	if err != nil {
+		return err
+	}
+	var position uint64
+	const look = `SELECT coalesce((SELECT value FROM meta WHERE key = 'position'), 0), (SELECT count(*) FROM devices)`
+	if err := s.w.QueryRowContext(ctx, look).Scan(&position, &c.devices); err != nil {
+		return errors.Join(err, s.close())
+	}
+	const since = `INSERT OR IGNORE INTO meta VALUES ('since', ?)`
+	if _, err := s.w.ExecContext(ctx, since, time.Now().UnixMilli()); err != nil {
+		return errors.Join(err, s.close())
+	}
+	c.store = s
+	c.position.Store(position)
+	c.behind.Store(true)
+	return nil
+}
+
+// recreate sets a damaged file aside and makes another.
+func (c *Catalogue) recreate(ctx context.Context, cause error) error {
+	c.log.Error("catalogue is damaged and made anew from the journal; contacts are unknown until agents call again",
+		"file", c.file, "kept_as", c.file+".damaged", "error", cause)
+	c.counters.recreated.Add(1)
+	if c.store != nil {
+		_ = c.store.close() // it is damaged: nothing in it is wanted
+		c.store = nil
+	}
+	if err := setAside(c.file); err != nil {
+		return err
+	}
+	return c.open(ctx)
+}
+
+// Close closes the file. [Catalogue.Run] must have returned.
+func (c *Catalogue) Close() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store == nil {
+		return nil
+	}
+	err := c.store.close()
+	c.store = nil
+	return err
+}
+
+// Position is how far the journal is indexed.
+func (c *Catalogue) Position() uint64 { return c.position.Load() }

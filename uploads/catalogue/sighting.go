@@ -1,7 +1,10 @@
 package catalogue
 
 import (
+	"cmp"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/contact"
@@ -20,7 +23,9 @@ const (
 // itself.
 type Sighting struct {
 	At time.Time
-	// Device is whom the path, the file name or the header names; zero if none does.
+	// Device is whom the path or the file name speaks of; zero if neither does,
+	// as for a policy path that several machines share. Where the header names
+	// a device, that is who called, whomever the file is about.
 	Device uploads.Device
 	// Peer is the address it came from, without a port.
 	Peer string
@@ -32,3 +37,117 @@ type Sighting struct {
 	Code   string // of the problem document, if one was the answer
 	What   string // the path or the file name; shortened as needed
 }
+
+// maxWhat bounds what is kept of a path, in bytes.
+const maxWhat = 256
+
+// device returns who called.
+func (s Sighting) device() uploads.Device {
+	if s.Contact.Name == "" {
+		return s.Device
+	}
+	return uploads.Device{Domain: cmp.Or(s.Contact.Domain, s.Device.Domain), Name: s.Contact.Name}
+}
+
+func (s Sighting) answer() Answer {
+	what := s.What
+	if len(what) > maxWhat {
+		what = what[:maxWhat]
+		for what != "" && !utf8.ValidString(what) {
+			what = what[:len(what)-1]
+		}
+	}
+	return Answer{At: s.At, Status: s.Status, Code: s.Code, What: what}
+}
+
+// An identity is what one row of contacts is about.
+type identity struct {
+	domain, name string // keys
+	agent        string
+	place        string // the address, for who gave no name
+}
+
+// A recent contact is what the sightings of one identity come to since the last
+// write.
+type recent struct {
+	Contact
+	policy, refused bool // Policy, Refusal are news
+}
+
+// sightings joins what is seen of one identity, so that a device that asks a
+// hundred times a second is written once.
+type sightings struct {
+	mu   sync.Mutex
+	seen map[identity]*recent
+}
+
+// sightingBuffer bounds the identities between two writes, at under 1 KiB each.
+// A larger buffer rides out a slower disk; what exceeds it is dropped and counted.
+const sightingBuffer = 8192
+
+// Seen takes a sighting behind the answer. It never waits for the disk.
+func (c *Catalogue) Seen(s Sighting) {
+	if !c.sightings.add(s) {
+		c.counters.sightingsDropped.Add(1)
+		return
+	}
+	c.counters.sightings.Add(1)
+	c.rouse()
+}
+
+func (ss *sightings) add(s Sighting) bool {
+	d := s.device()
+	id := identity{agent: s.Contact.ID}
+	if d.IsZero() {
+		id.place = s.Peer
+	} else {
+		id.domain, id.name = keys(d)
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	r := ss.seen[id]
+	if r == nil {
+		if len(ss.seen) >= sightingBuffer {
+			return false
+		}
+		if ss.seen == nil {
+			ss.seen = map[identity]*recent{}
+		}
+		r = &recent{Contact: Contact{Domain: d.Domain, Name: d.Name, AgentID: id.agent, FirstSeen: s.At}}
+		ss.seen[id] = r
+	}
+	r.add(s)
+	return true
+}
+
+// take empties the buffer.
+func (ss *sightings) take() map[identity]*recent {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	seen := ss.seen
+	ss.seen = nil
+	return seen
+}
+
+func (r *recent) add(s Sighting) {
+	r.Requests++
+	if s.At.Before(r.LastSeen) {
+		return
+	}
+	r.LastSeen, r.Address = s.At, s.Peer
+	r.Version, r.Revision, r.Digest = s.Contact.Version, s.Contact.Revision, s.Contact.Digest
+	r.Spool, r.Error = s.Contact.Spool, s.Contact.Error
+	if r.SkewKnown = !s.Contact.Clock.IsZero(); r.SkewKnown {
+		r.Skew = s.Contact.Clock.Sub(s.At).Round(time.Second)
+	}
+	switch {
+	case s.Act == ActPolicy:
+		r.Policy, r.policy = s.answer(), true
+	case s.Act == ActUpload && refusal(s.Status):
+		r.Refusal, r.refused = s.answer(), true
+	}
+}
+
+// refusal reports whether an upload answered so was turned away. 404 is a HEAD
+// asking whether a file is here.
+func refusal(status int) bool { return status >= 400 && status != 404 }

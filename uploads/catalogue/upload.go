@@ -38,9 +38,14 @@ type Upload struct {
 	Recovered bool           `json:"recovered,omitempty"`
 
 	State State `json:"state"`
-	// Ended is when it left the queue, and Reason why if that was a loss.
+	// Ended is when it left the queue, if that is known; Reason (one of the
+	// spool's Loss constants) and Detail say why if it was lost.
 	Ended  time.Time `json:"ended,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	// Resent is the sequence number under which the same bytes arrived again
+	// after a loss; 0 if they did not.
+	Resent uint64 `json:"resent,omitempty"`
 	// Deliveries are the sinks that have it, in the order they took it.
 	Deliveries []Delivery `json:"deliveries"`
 }
@@ -77,9 +82,9 @@ type UploadFilter struct {
 	Device string
 	Kind   string // in any case
 	Since  time.Time
-	State  State
-	// Before continues a listing: only uploads with a lower sequence number.
-	Before uint64
+	// State selects by state. Files that were lost or quarantined and arrived
+	// again since count under their new sequence number alone.
+	State State
 	// Limit is the most uploads returned, newest first; 0 means [DefaultLimit].
 	Limit int
 }
@@ -104,6 +109,7 @@ type Loss struct {
 	Received time.Time      `json:"received,omitzero"`
 	At       time.Time      `json:"at"`
 	Reason   string         `json:"reason"`
+	Detail   string         `json:"detail,omitempty"`
 	// Resent is the sequence number under which the same bytes arrived again
 	// later and so closed the entry; 0 if they did not.
 	Resent uint64 `json:"resent,omitempty"`

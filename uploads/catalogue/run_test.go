@@ -1,0 +1,287 @@
+package catalogue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool"
+)
+
+// many is a journal of n files from a few devices, delivered one by one.
+func many(n int) *journal {
+	j := newJournal()
+	for i := range n {
+		e := j.put("Logs", fmt.Sprintf("f%d.log", i), uploads.Device{Domain: "D", Name: fmt.Sprint("pc", i%7)})
+		switch i % 3 {
+		case 0:
+			j.deliver(e, "disk", true)
+		case 1:
+			j.lose(e, spool.LossAge)
+		}
+	}
+	return j
+}
+
+func synced(t *testing.T, c *Catalogue) {
+	t.Helper()
+	if err := c.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCatalogueFollowsTheJournal(t *testing.T) {
+	j, c := newJournal(), fresh(t, Options{})
+	run(t, c, j)
+	e := j.put("Logs", "a.log", pc1)
+	c.Observe(e)
+	synced(t, c)
+	if got := namesOf(listed(t, c, UploadFilter{State: StateWaiting})); len(got) != 1 {
+		t.Errorf("waiting: %v", got)
+	}
+	c.Observe(j.deliver(e, "disk", true))
+	c.Seen(seen(pc1, "a1", "192.0.2.7", j.at))
+	synced(t, c)
+	if got := namesOf(listed(t, c, UploadFilter{State: StateDelivered})); len(got) != 1 {
+		t.Errorf("delivered: %v", got)
+	}
+	if d := device(t, c, "pc1"); len(d.Contacts) != 1 {
+		t.Errorf("contacts: %+v", d.Contacts)
+	}
+}
+
+// What does not fit into the buffer is read from the journal: nothing waits and nothing is missing.
+func TestCatalogueFallsBehindAndCatchesUp(t *testing.T) {
+	j := many(3 * eventBuffer)
+	want := snapshot(t, filled(t, j))
+	c := fresh(t, Options{})
+	for _, e := range j.events { // nobody takes them: Observe must not wait
+		c.Observe(e)
+	}
+	if c.Stats().Dropped == 0 {
+		t.Fatal("the buffer took everything; the test shows nothing")
+	}
+	run(t, c, j)
+	synced(t, c)
+	if d := cmp.Diff(want, snapshot(t, c)); d != "" {
+		t.Error(d)
+	}
+}
+
+// The same while events keep coming in front of a running loop.
+func TestCatalogueFallsBehindWhileRunning(t *testing.T) {
+	all := many(2 * eventBuffer)
+	want := snapshot(t, filled(t, all))
+	j, c := newJournal(), fresh(t, Options{})
+	run(t, c, j)
+	for _, e := range all.events {
+		j.mu.Lock()
+		j.events = append(j.events, e)
+		j.mu.Unlock()
+		c.Observe(e)
+	}
+	synced(t, c)
+	if d := cmp.Diff(want, snapshot(t, c)); d != "" {
+		t.Error(d)
+	}
+	t.Logf("%+v", c.Stats())
+}
+
+func TestCatalogueWritesWhatIsLeftWhenItStops(t *testing.T) {
+	j, file := newJournal(), filepath.Join(t.TempDir(), "catalog.db")
+	c := openAt(t, file, Options{})
+	stop := run(t, c, j)
+	synced(t, c)
+	c.Observe(j.put("Logs", "last.log", pc1))
+	c.Seen(seen(pc1, "a1", "192.0.2.7", j.at))
+	stop()
+	if d := device(t, c, "pc1"); d.Uploads != 1 || len(d.Contacts) != 1 {
+		t.Errorf("device: %+v", d)
+	}
+}
+
+func TestCatalogueTriesAgainWhenTheJournalFails(t *testing.T) {
+	j, c := many(10), fresh(t, Options{})
+	j.fail = errors.New("disk on fire")
+	run(t, c, j)
+	if err := c.Sync(t.Context()); !errors.Is(err, j.fail) {
+		t.Fatalf("sync: %v, want %v", err, j.fail)
+	}
+	j.mu.Lock()
+	j.fail = nil
+	j.mu.Unlock()
+	synced(t, c)
+	if got := listed(t, c, UploadFilter{}); len(got) != 10 || c.Stats().Failures == 0 {
+		t.Errorf("%d uploads, stats %+v", len(got), c.Stats())
+	}
+}
+
+// A journal that was lost and begun again has numbers that were used before.
+func TestCatalogueNoticesAnotherJournal(t *testing.T) {
+	old, c := many(20), fresh(t, Options{})
+	catchUp(t, c, old)
+	see(t, c, seen(uploads.Device{Domain: "D", Name: "pc1"}, "a1", "192.0.2.7", old.at))
+	for name, j := range map[string]*journal{"empty": newJournal(), "shorter": day(), "longer": many(50)} {
+		t.Run(name, func(t *testing.T) {
+			catchUp(t, c, j)
+			if d := cmp.Diff(namesOf(listed(t, filled(t, j), UploadFilter{})), namesOf(listed(t, c, UploadFilter{}))); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	if d := device(t, c, "D/pc1"); len(d.Contacts) != 1 {
+		t.Errorf("contacts: %+v", d.Contacts)
+	}
+	asked := old.asked
+	catchUp(t, filled(t, old), old) // the same one is not read from the start
+	if got := old.asked - asked; got != 3 {
+		t.Errorf("the journal was read %d times, want once to fill, once to compare and once to go on", got)
+	}
+}
+
+func TestCatalogueReindexRestoresWhileRunning(t *testing.T) {
+	j, c := day(), fresh(t, Options{})
+	run(t, c, j)
+	synced(t, c)
+	c.Seen(seen(pc1, "a1", "192.0.2.7", j.at))
+	synced(t, c)
+	want := snapshot(t, c)
+	if _, err := c.store.w.Exec(`UPDATE uploads SET state = 'lost', device = 'wrong'; DELETE FROM losses; DELETE FROM deliveries`); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, snapshot(t, c)); d == "" {
+		t.Fatal("the harm cannot be seen; the test shows nothing")
+	}
+	if err := c.Reindex(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, snapshot(t, c)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestCatalogueReplacesFileFoundDamagedByQuery(t *testing.T) {
+	j, file := many(3000), filepath.Join(t.TempDir(), "catalog.db")
+	c := openAt(t, file, Options{})
+	run(t, c, j)
+	synced(t, c)
+	want := listed(t, c, UploadFilter{Limit: MaxLimit})
+	for _, db := range []interface{ SetMaxIdleConns(int) }{c.store.r} {
+		db.SetMaxIdleConns(0) // so that nothing is remembered in memory
+	}
+	if _, err := c.store.w.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, file)
+	deadline := time.Now().Add(20 * time.Second)
+	for c.Stats().Recreated == 0 {
+		_, _ = c.Uploads(t.Context(), UploadFilter{Limit: MaxLimit})
+		if time.Now().After(deadline) {
+			t.Fatal("the damage was not found")
+		}
+	}
+	if err := c.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, listed(t, c, UploadFilter{Limit: MaxLimit})); d != "" {
+		t.Error(d)
+	}
+}
+
+// spoil overwrites all pages but the first.
+func spoil(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	garbage := make([]byte, fi.Size()-4096)
+	for i := range garbage {
+		garbage[i] = 0xa5
+	}
+	if _, err := f.WriteAt(garbage, 4096); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCatalogueAnswersWhileItIsWritten(t *testing.T) {
+	j, c := many(3000), fresh(t, Options{})
+	run(t, c, j)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				us, err := c.Uploads(t.Context(), UploadFilter{Limit: 20})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i := range us[min(1, len(us)):] {
+					if us[i].Seq < us[i+1].Seq {
+						t.Error("not newest first")
+					}
+				}
+				if _, err := c.Trace(t.Context(), "pc1"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 2000 {
+		e := j.put("Logs", fmt.Sprintf("live%d.log", i), uploads.Device{Domain: "D", Name: "pc1"})
+		c.Observe(e)
+		c.Seen(seen(e.Upload.Device, "a1", "192.0.2.7", e.At))
+	}
+	synced(t, c)
+	close(stop)
+	readers.Wait()
+	if n := len(listed(t, c, UploadFilter{Limit: MaxLimit})); n != 5000 {
+		t.Errorf("%d uploads, want 5000", n)
+	}
+}
+
+func TestCatalogueForgetsBeyondTheHorizon(t *testing.T) {
+	j := newJournal()
+	old := j.put("Logs", "old.log", pc1)
+	stuck := j.put("Logs", "stuck.log", pc1)
+	lost := j.put("Logs", "lost.log", pc1)
+	j.deliver(old, "disk", true)
+	j.lose(lost, spool.LossAge)
+	j.at = j.at.Add(80 * 24 * time.Hour)
+	recent := j.put("Logs", "recent.log", pc1)
+	j.deliver(recent, "disk", true)
+	c := filled(t, j)
+	if err := c.prune(t.Context(), j.at.Add(20*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"recent.log", "stuck.log"}, namesOf(listed(t, c, UploadFilter{}))); d != "" {
+		t.Error(d)
+	}
+	if l, err := c.Losses(t.Context(), LossFilter{}); err != nil || len(l) != 0 {
+		t.Errorf("losses: %+v, %v", l, err)
+	}
+	var n int
+	if err := c.store.r.QueryRow(`SELECT count(*) FROM deliveries`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d deliveries, %v", n, err)
+	}
+	_ = stuck
+}
