@@ -17,10 +17,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -67,8 +69,9 @@ const partSize = 16 << 20
 
 // A Sink puts uploads into one bucket.
 type Sink struct {
-	client *minio.Client
-	o      Options
+	client    *minio.Client
+	o         Options
+	closeIdle func() // connections
 }
 
 var _ uploads.Sink = (*Sink)(nil)
@@ -82,14 +85,16 @@ func Open(o Options) (*Sink, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Prefix = strings.Trim(o.Prefix, "/")
-	client, err := dial(o)
+	client, err := dial(&o)
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", o.Endpoint, err)
 	}
-	return &Sink{client: client, o: o}, nil
+	idle := http.Client{Transport: o.Transport}
+	return &Sink{client: client, o: o, closeIdle: idle.CloseIdleConnections}, nil
 }
 
-func dial(o Options) (*minio.Client, error) {
+// dial makes the client, and the transport if there is none.
+func dial(o *Options) (*minio.Client, error) {
 	at, err := url.Parse(o.Endpoint)
 	switch {
 	case err != nil:
@@ -103,9 +108,8 @@ func dial(o Options) (*minio.Client, error) {
 	if !ok {
 		return nil, fmt.Errorf("style %q: want path or virtual", o.Style)
 	}
-	transport := o.Transport
-	if transport == nil {
-		if transport, err = newTransport(at.Scheme == "https", o.CA); err != nil {
+	if o.Transport == nil {
+		if o.Transport, err = newTransport(at.Scheme == "https", o.CA); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +117,7 @@ func dial(o Options) (*minio.Client, error) {
 		o.Region = "us-east-1" // asking would need a permission more
 	}
 	return minio.New(at.Host, &minio.Options{
-		Creds: o.credentials(), Secure: at.Scheme == "https", Transport: transport,
+		Creds: o.credentials(), Secure: at.Scheme == "https", Transport: o.Transport,
 		Region: o.Region, BucketLookup: lookup,
 		TrailingHeaders: false, // some stores refuse every body that has them
 		MaxRetries:      1,     // the relay decides when to try again
@@ -164,34 +168,82 @@ func (s *Sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.
 	return out
 }
 
+// put delivers one file. A kept-alive connection that turns out to be dead
+// costs one more attempt, here.
 func (s *Sink) put(ctx context.Context, p uploads.Parcel) error {
+	stale, err := s.attempt(ctx, p)
+	if stale && ctx.Err() == nil {
+		s.closeIdle()
+		_, err = s.attempt(ctx, p)
+	}
+	return err
+}
+
+// attempt reports, beside its error, whether it failed without an answer on a
+// connection that had been kept alive.
+func (s *Sink) attempt(ctx context.Context, p uploads.Parcel) (stale bool, err error) {
 	body, err := p.Open()
 	if err != nil {
-		return fmt.Errorf("open upload %d: %w", p.Seq, err)
+		return false, fmt.Errorf("open upload %d: %w", p.Seq, err)
 	}
 	defer body.Close()
 	ctx, watch := stall.New(ctx, s.o.Limits)
 	defer watch.Stop()
-	// The client reads every part whole before it sends it, so that a body that
-	// turns out to be wrong at its end is never completed. The progress counts
-	// what is then sent; each part's end waits for an answer.
-	info, err := s.client.PutObject(ctx, s.o.Bucket, Key(s.o.Prefix, p.Upload), readerOnly{uploads.Verify(body, p.Size, p.Digest)}, p.Size, minio.PutObjectOptions{
-		PartSize: partSize, SendContentMd5: true, ContentType: "application/octet-stream",
-		UserMetadata: metadata(p.Upload, s.o.Identity),
-		Progress:     &progress{watch: watch, size: p.Size},
-	})
+	var reused bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+	source := &source{r: uploads.Verify(body, p.Size, p.Digest)}
+	defer source.end()
+	info, err := s.send(ctx, p.Upload, source, &progress{watch: watch, size: p.Size})
 	if err != nil {
-		return judge(s.o.Bucket, stall.Cause(ctx, err))
+		_, unanswered := errors.AsType[*url.Error](err)
+		return unanswered && reused && ctx.Err() == nil, judge(s.o.Bucket, stall.Cause(ctx, err))
 	}
 	if info.ETag == "" {
-		return fmt.Errorf("put to bucket %s: the answer names no object: is there a proxy or portal in between?", s.o.Bucket)
+		return false, fmt.Errorf("put to bucket %s: the answer names no object: is there a proxy or portal in between?", s.o.Bucket)
 	}
-	return nil
+	return false, nil
 }
 
-// readerOnly hides what else a reader can do, so that the client reads it once
-// and in order.
-type readerOnly struct{ io.Reader }
+// send puts a file that fits one request under its digest, which the store
+// verifies, and a larger one in parts under their MD5s. Neither is signed
+// piecewise, as the client would by itself over plain http: an empty file's last
+// piece is taken for the next request by some stores, and the client closes such
+// a body twice at once.
+func (s *Sink) send(ctx context.Context, u uploads.Upload, body io.Reader, sent *progress) (minio.UploadInfo, error) {
+	key := Key(s.o.Prefix, u)
+	o := minio.PutObjectOptions{
+		ContentType: "application/octet-stream", UserMetadata: metadata(u, s.o.Identity), Progress: sent,
+		DisableContentSha256: true,
+	}
+	if u.Size <= partSize {
+		return minio.Core{Client: s.client}.PutObject(ctx, s.o.Bucket, key, body, u.Size, "", u.Digest.String(), o)
+	}
+	o.PartSize, o.SendContentMd5 = partSize, true
+	return s.client.PutObject(ctx, s.o.Bucket, key, body, u.Size, o)
+}
+
+// A source is a body that nobody reads any more once it has ended, although a
+// failed request may still try to.
+type source struct {
+	mu    sync.Mutex
+	r     io.Reader
+	ended bool
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0, io.ErrClosedPipe
+	}
+	return s.r.Read(p)
+}
+
+func (s *source) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
 
 // progress is told of bytes as they are sent.
 type progress struct {
@@ -203,7 +255,7 @@ type progress struct {
 // Read implements [io.Reader] as the client wants it: p is what was sent.
 func (w *progress) Read(p []byte) (int, error) {
 	w.sent += int64(len(p))
-	if w.sent >= w.size || w.sent%partSize == 0 {
+	if w.sent >= w.size || w.sent%partSize == 0 { // each part is answered
 		w.watch.Sent()
 	} else {
 		w.watch.Moved()

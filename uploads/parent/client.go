@@ -59,34 +59,33 @@ const expectContinueBytes = 1 << 20
 // A kept-alive connection that turns out to be dead costs one more attempt on
 // a fresh one, here.
 func (c *Client) Put(ctx context.Context, at Location, u uploads.Upload, open func() (uploads.Body, error)) (uploads.Receipt, error) {
-	receipt, reused, err := c.put(ctx, at, u, open)
-	cut, wasCut := errors.AsType[*CutError](err)
-	if !reused || !wasCut || ctx.Err() != nil || isStall(cut.Err) {
+	receipt, stale, err := c.put(ctx, at, u, open)
+	if !stale || ctx.Err() != nil {
 		return receipt, err
 	}
 	c.client().CloseIdleConnections()
-	switch held, asking := c.Held(ctx, at, u); {
-	case asking != nil:
-		return uploads.Receipt{}, err
-	case held:
-		return Implied(at, u, time.Now()), nil
+	if _, begun := errors.AsType[*CutError](err); begun {
+		switch held, asking := c.Held(ctx, at, u); {
+		case asking != nil:
+			return uploads.Receipt{}, err
+		case held:
+			return Implied(at, u, time.Now()), nil
+		}
 	}
 	receipt, _, err = c.put(ctx, at, u, open)
 	return receipt, err
 }
 
-func isStall(err error) bool {
-	_, ok := errors.AsType[*stall.Error](err)
-	return ok
-}
-
-func (c *Client) put(ctx context.Context, at Location, u uploads.Upload, open func() (uploads.Body, error)) (r uploads.Receipt, reused bool, err error) {
+// put makes one attempt. stale says that it failed on a connection that had
+// been kept alive, before there was an answer.
+func (c *Client) put(ctx context.Context, at Location, u uploads.Upload, open func() (uploads.Body, error)) (r uploads.Receipt, stale bool, err error) {
 	body, err := open()
 	if err != nil {
 		return r, false, fmt.Errorf("open upload %d: %w", u.Seq, err)
 	}
 	ctx, watch := stall.New(ctx, c.limits())
 	defer watch.Stop()
+	var reused bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
 	sent := &sentBody{Reader: watch.Reader(uploads.Verify(body, u.Size, u.Digest), u.Size), body: body}
 	req, err := c.request(ctx, http.MethodPut, at, u)
@@ -106,12 +105,14 @@ func (c *Client) put(ctx context.Context, at Location, u uploads.Upload, open fu
 	origin(req.Header, u, c.Identity)
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return r, reused, cutOrWrong(stall.Cause(ctx, err), sent)
+		err = cutOrWrong(stall.Cause(ctx, err), sent)
+		_, stalled := errors.AsType[*stall.Error](err)
+		return r, reused && !stalled && !errors.Is(err, uploads.ErrDigest), err
 	}
 	defer resp.Body.Close()
 	watch.Moved()
 	r, err = receiptIn(resp, at, u)
-	return r, reused, err
+	return r, false, err
 }
 
 // cutOrWrong says whether the bytes were at fault or the connection.

@@ -116,17 +116,25 @@ type try struct {
 	ok bool
 }
 
+// set changes what the sink does.
+func (s *sink) set(do func(u uploads.Upload) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.do = do
+}
+
 func (s *sink) Group() int { return max(1, s.group) }
 
 func (s *sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.Delivery {
 	s.mu.Lock()
 	s.flying++
 	s.most = max(s.most, s.flying)
+	do := s.do
 	s.mu.Unlock()
 	out := make([]uploads.Delivery, len(parcels))
 	for i, p := range parcels {
 		at := time.Since(s.start)
-		out[i].Err = errors.Join(s.do(p.Upload), ctx.Err())
+		out[i].Err = errors.Join(do(p.Upload), ctx.Err())
 		if out[i].Err == nil {
 			out[i].Custody = []uploads.Custody{{Level: uploads.LevelStore, Beacon: "b1"}}
 		}

@@ -191,9 +191,8 @@ func TestRelayHonoursRetryAfterDespiteSuccess(t *testing.T) {
 func TestRelayDefersFileThatFailsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, s := newQueue(), &sink{}
-		mended := false
 		s.do = func(u uploads.Upload) error {
-			if u.Seq == 1 && !mended {
+			if u.Seq == 1 {
 				return errDown
 			}
 			return nil
@@ -214,7 +213,7 @@ func TestRelayDefersFileThatFailsByItself(t *testing.T) {
 			if st.Deferred != 1 || st.Waiting != 1 || len(st.Trouble) != 1 || st.Trouble[0].State != "deferred" || st.Trouble[0].Failures < 5 {
 				t.Errorf("status %+v", st)
 			}
-			mended = true
+			s.set(always(nil))
 			time.Sleep(time.Minute)
 		})
 		failures := 0
@@ -340,7 +339,7 @@ func TestRelaySetsAsideAndOffersAgain(t *testing.T) {
 			}
 			r.Reoffer()
 			synctest.Wait()
-			s.do = always(nil)
+			s.set(always(nil))
 			r.Reoffer()
 		})
 		same(t, "tries of", s.order(false), []uint64{1, 2, 1, 1, 1, 1})
@@ -382,13 +381,13 @@ func TestRelaySendsWrongBytesOnceMore(t *testing.T) {
 		q.add(t, "ROT", "Logs", 1)
 		q.add(t, "PC1", "Logs", 1)
 		run(t, q, s, relay.Options{Quarantine: k}, time.Minute, func(*relay.Relay) {
-			s.do = func(uploads.Upload) error {
+			s.set(func(uploads.Upload) error {
 				if once {
 					return nil
 				}
 				once = true
 				return uploads.ErrDigest
-			}
+			})
 			q.add(t, "LINE", "Logs", 1)
 			time.Sleep(time.Minute)
 		})
@@ -411,13 +410,13 @@ func TestRelayForgetsWhatIsGone(t *testing.T) {
 		q.add(t, "PC1", "Logs", 2)
 		r := run(t, q, s, relay.Options{}, time.Minute, func(*relay.Relay) {
 			q.Lose(1, "age", "")
-			s.do = func(u uploads.Upload) error {
+			s.set(func(u uploads.Upload) error {
 				if u.Seq == 2 {
 					q.Lose(2, "quota", "") // under the sink's hands
 					return uploads.ErrUnknown
 				}
 				return nil
-			}
+			})
 			time.Sleep(time.Minute)
 		})
 		if st := r.Status(); st.Waiting != 0 || st.Delivered != 0 || st.InFlight != 0 {
