@@ -42,7 +42,8 @@ const (
 // sinkName is what the spool calls the beacons, as one destination.
 const sinkName = "beacon"
 
-// An Agent owns its data directory until Close.
+// An Agent owns its data directory until Close. Of Run, Once and Upload one may
+// be called, once; Pull may be called instead.
 type Agent struct {
 	o       Options
 	dir     *datadir.Dir

@@ -105,7 +105,7 @@ func (a *Agent) Upload(ctx context.Context) (uint64, error) {
 }
 
 // look is how often sendAll looks whether all is sent.
-const look = 25 * time.Millisecond
+const look = 50 * time.Millisecond
 
 // sendAll sends until nothing is left that could be sent, or nothing has
 // arrived for as long as patience lasts.

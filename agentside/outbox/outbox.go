@@ -63,10 +63,12 @@ type Outbox struct {
 	spool Spool
 	kinds *uploads.Kinds
 
-	mu    sync.Mutex // one scan at a time
-	seen  map[string]sight
+	scanning sync.Mutex // one scan at a time
+	seen     map[string]sight
+
+	mu    sync.Mutex // guards what the last scan found
 	stuck []Stuck
-	left  int // files that the last scan saw and did not take
+	left  int // files it saw and did not take
 }
 
 // sight is what a file looked like, and since when.
@@ -112,7 +114,11 @@ func (b *Outbox) draft(kind string, name uploads.Name, written time.Time, size i
 	return spool.Draft{Kind: kind, Name: name, Device: b.o.Device, AgentID: b.o.AgentID, Length: size, Modified: written}
 }
 
-// Stuck returns the files that cannot be sent as they are, as the last scan saw them.
+// maxStuck bounds the list of files that cannot be sent: it is read by people.
+const maxStuck = 100
+
+// Stuck returns files that cannot be sent as they are, as the last scan saw
+// them, at most 100.
 func (b *Outbox) Stuck() []Stuck {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,8 +137,8 @@ func (b *Outbox) Left() int {
 // took and how many are still settling. Its error is the folder's or the
 // spool's, not a file's.
 func (b *Outbox) Scan(ctx context.Context, now time.Time) (taken, settling int, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.scanning.Lock()
+	defer b.scanning.Unlock()
 	pass := &pass{Outbox: b, now: now, sights: map[string]sight{}}
 	folders, err := fs.ReadDir(b.root.FS(), ".")
 	if err != nil {
@@ -147,7 +153,10 @@ func (b *Outbox) Scan(ctx context.Context, now time.Time) (taken, settling int, 
 			pass.refuse("", f.Name(), "it lies beside the folders of the kinds: move it into one")
 		}
 	}
-	b.seen, b.stuck, b.left = pass.sights, pass.stuck, pass.settling+pass.failed+len(pass.stuck)
+	b.seen = pass.sights
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stuck, b.left = pass.stuck, pass.settling+pass.failed+pass.refused
 	return pass.taken, pass.settling, err
 }
 
@@ -160,10 +169,13 @@ type pass struct {
 	taken    int
 	settling int
 	failed   int
+	refused  int
 }
 
 func (p *pass) refuse(kind, file, why string) {
-	p.stuck = append(p.stuck, Stuck{kind, file, why})
+	if p.refused++; p.refused <= maxStuck {
+		p.stuck = append(p.stuck, Stuck{kind, file, why})
+	}
 }
 
 func (p *pass) folder(ctx context.Context, kind string) error {

@@ -60,9 +60,10 @@ type Client struct {
 	OS, Arch string
 }
 
-// Path is where a device's policy is below a download root.
+// Path is where a device's policy is below a download root. The device is
+// called there as in the names of the files it sends.
 func (c *Client) Path() string {
-	return "Policies/Merged/" + c.Device.Domain + "_domain/Machine/" + c.Device.Name + ".npl"
+	return "Policies/Merged/" + c.Device.Domain + "_domain/Machine/" + uploads.EscapeDevice(c.Device.Name) + ".npl"
 }
 
 // query tells the beacon what our agent may be offered.
