@@ -35,23 +35,24 @@ func (s *slots) leave() { s.taken.Add(-1) }
 func (s *slots) half() bool { return s.taken.Load()*2 > s.limit }
 
 // admit decides about an upload before its body is read. The caller must call
-// leave when it is done with it.
-func (a *Agents) admit(d spool.Draft) (leave func(), err error) {
+// leave when it is done with it. The wait of who is sent away follows from who
+// they are.
+func (a *Agents) admit(d spool.Draft, sender string) (leave func(), err error) {
 	if a.drain.started() {
-		return nil, busy("this beacon is stopping", stoppingRetry, d.Peer)
+		return nil, busy("this beacon is stopping", stoppingRetry, sender)
 	}
 	if d.MaxBytes > 0 && d.Length > d.MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes; %s may have %d", uploads.ErrTooLarge, d.Length, d.Kind, d.MaxBytes)
 	}
 	if err := a.Room(d.Length); err != nil {
-		return nil, &verdict{err: err, retry: fullRetry, sender: d.Peer + d.Device.String()}
+		return nil, &verdict{err: err, retry: fullRetry, sender: sender}
 	}
 	if !a.uploads.enter() {
-		return nil, busy("too many uploads at once", busyRetry, d.Peer+d.Device.String())
+		return nil, busy("too many uploads at once", busyRetry, sender)
 	}
 	if !a.drain.enter() {
 		a.uploads.leave()
-		return nil, busy("this beacon is stopping", stoppingRetry, d.Peer)
+		return nil, busy("this beacon is stopping", stoppingRetry, sender)
 	}
 	return func() { a.drain.leave(); a.uploads.leave() }, nil
 }

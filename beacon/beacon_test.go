@@ -380,3 +380,47 @@ func TestReadinessIsRedWhenUploadsCannotBeStored(t *testing.T) {
 		t.Error("red although uploads are stored again")
 	}
 }
+
+func TestBeaconRelaysToItsParent(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		networks string
+		arrives  bool
+	}{
+		{"parent elsewhere", "192.0.2.0/24", true},
+		{"parent in an agent network", "127.0.0.0/8", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			hubDir, dir := t.TempDir(), t.TempDir()
+			hub, _ := start(t, beacon.Options{Config: load(t, hubDir, config.Flags{Name: "hub"})})
+			file := filepath.Join(dir, "beacon.yaml")
+			if err := os.WriteFile(file, []byte("agent_networks: ["+tt.networks+"]\nrelay:\n  - name: up\n    beacon: {url: \""+hub.Agents[0]+"/ManageSoftRL/\"}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, _, err := config.Load(config.Sources{File: file, Flags: config.Flags{Name: "child", Data: filepath.Join(dir, "data"), Listen: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:0"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Spool.Segment = 1 << 20
+			child, _ := start(t, beacon.Options{Config: c})
+			if status, body := request(t, http.DefaultClient, "PUT", child.Agents[0]+ndi, "hello"); status != 200 {
+				t.Fatalf("%d %s", status, body)
+			}
+			arrived := func() bool {
+				status, _ := request(t, http.DefaultClient, "HEAD", hub.Agents[0]+ndi, "")
+				return status == 200
+			}
+			if tt.arrives {
+				eventually(t, "the file at the parent", arrived)
+				return
+			}
+			eventually(t, "a refused dial", func() bool {
+				_, body := request(t, http.DefaultClient, "GET", child.Admin+"/metrics", "")
+				return !strings.Contains(body, "\nbeacon_dials_refused_total 0\n")
+			})
+			if arrived() {
+				t.Error("the parent was dialled")
+			}
+		})
+	}
+}

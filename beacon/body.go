@@ -33,12 +33,13 @@ const (
 // A body reads an upload for as long as it moves. Its err is what went wrong on
 // the sender's side, if anything did.
 type body struct {
-	a    *Agents
-	r    io.Reader
-	rc   *http.ResponseController
-	err  error
-	slot bool
-	read int64
+	a      *Agents
+	r      io.Reader
+	rc     *http.ResponseController
+	sender string
+	err    error
+	slot   bool
+	read   int64
 
 	armed       time.Time // when the read deadline was last set
 	window      time.Time // since when windowBytes came
@@ -48,8 +49,8 @@ type body struct {
 	wideWant []byte
 }
 
-func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, wide []byte) *body {
-	b := &body{a: a, r: r.Body, rc: http.NewResponseController(w), wideWant: wide, window: time.Now()}
+func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, sender string, wide []byte) *body {
+	b := &body{a: a, r: r.Body, rc: http.NewResponseController(w), sender: sender, wideWant: wide, window: time.Now()}
 	if wide != nil {
 		b.wide = sha512.New()
 	}
@@ -101,7 +102,7 @@ func (b *body) takeSlot() error {
 		return nil
 	}
 	if b.slot = b.a.slots.enter(); !b.slot {
-		return busy("too many large uploads at once", busyRetry, "")
+		return busy("too many large uploads at once", busyRetry, b.sender)
 	}
 	return nil
 }

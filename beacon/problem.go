@@ -147,6 +147,9 @@ func (a *Agents) handle(m methods) http.Handler {
 			return
 		}
 		status, code := judge(err)
+		if _, ok := errors.AsType[*verdict](err); !ok && (code == problem.SpoolFull || code == problem.Busy) {
+			err = &verdict{err: err, retry: fullRetry, sender: a.peer(r).String()}
+		}
 		a.log(r, status, code, err)
 		a.Metrics.refused(r.Method, code)
 		a.sighted(r, status, code)
@@ -192,9 +195,6 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	h["X-Content-Type-Options"] = nosniff
 	if v, ok := errors.AsType[*verdict](err); ok {
 		v.headers(h)
-	}
-	if h["Retry-After"] == nil && (code == problem.SpoolFull || code == problem.Busy) {
-		h["Retry-After"] = []string{fullRetry.seconds(r.RemoteAddr)}
 	}
 	body, err := json.Marshal(struct {
 		Type string `json:"type"`

@@ -30,7 +30,7 @@ const (
 	streams = 100
 	// drainTime is how long requests may take to end. The contract is 10 s for
 	// the whole stop.
-	drainTime = 7 * time.Second
+	drainTime = 6 * time.Second
 	// closeTime of it is kept for closing connections.
 	closeTime = time.Second
 )

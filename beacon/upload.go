@@ -54,16 +54,17 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leave, err := a.admit(d)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	wide, err := wideDigest(r.Header)
 	if err != nil {
 		return err
 	}
-	b := a.newBody(w, r, wide)
+	sender := d.Peer + d.Device.String()
+	leave, err := a.admit(d, sender)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	b := a.newBody(w, r, sender, wide)
 	defer b.done()
 	receipt, err := a.Spool.Accept(r.Context(), d, b)
 	a.health.note(b.err, err)

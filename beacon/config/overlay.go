@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -51,9 +52,7 @@ func leaves(v reflect.Value, at string) map[string]reflect.Value {
 		key := at + v.Type().Field(i).Tag.Get("yaml")
 		switch {
 		case f.Kind() == reflect.Struct:
-			for k, sub := range leaves(f, key+"_") {
-				out[k] = sub
-			}
+			maps.Copy(out, leaves(f, key+"_"))
 		case f.Kind() == reflect.Slice && f.Type().Elem() == reflect.TypeFor[Prefix](), f.Kind() == reflect.String, f.CanInt():
 			out[key] = f
 		}

@@ -1,0 +1,91 @@
+package beacon_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"inventorybeacon/policy"
+	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads/catalogue"
+)
+
+const pollPath = "/ManageSoftDL/Policies/Merged/EXAMPLE_domain/Machine/pc1.npl"
+
+// polled is a site with one device's policy, and its ETag.
+func polled(t testing.TB) (*site, string) {
+	s := newSite(t)
+	o := coded(object(strings.Repeat("policy ", 700)))
+	o.Private = true
+	s.snapshot.policy = func(policy.Query) (*revision.Object, error) { return o, nil }
+	return s, o.ETag
+}
+
+// BenchmarkPoll compares a poll with nothing new, over one kept-alive
+// connection, with the least that net/http can do from memory.
+func BenchmarkPoll(b *testing.B) {
+	s, etag := polled(b)
+	tag, control := []string{etag}, []string{"private, no-cache"}
+	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["Etag"], h["Cache-Control"] = tag, control
+		if v := r.Header["If-None-Match"]; len(v) == 1 && v[0] == etag {
+			w.WriteHeader(http.StatusNotModified)
+		}
+	})
+	for name, h := range map[string]http.Handler{"bare": bare, "beacon": s.Handler()} {
+		b.Run(name, func(b *testing.B) {
+			srv := httptest.NewServer(h)
+			defer srv.Close()
+			c, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			request := "GET " + pollPath + " HTTP/1.1\r\nHost: b\r\nIf-None-Match: " + etag + "\r\n\r\n"
+			r := bufio.NewReader(c)
+			b.ReportAllocs()
+			for b.Loop() {
+				io.WriteString(c, request)
+				for {
+					line, err := r.ReadSlice('\n')
+					if err != nil {
+						b.Fatal(err)
+					}
+					if len(line) == 2 {
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
+// A poll with nothing new must stay close to free: a fleet does little else.
+func TestPollCostsLittleMemory(t *testing.T) {
+	s, etag := polled(t)
+	s.Seen = func(catalogue.Sighting) {}
+	h := s.Handler()
+	r := httptest.NewRequest("GET", pollPath, nil)
+	r.Header["If-None-Match"] = []string{etag}
+	w := &nothing{header: http.Header{}}
+	h.ServeHTTP(w, r)
+	allocs := testing.AllocsPerRun(1000, func() { w.status = 0; h.ServeHTTP(w, r) })
+	if w.status != 304 || allocs > 2 {
+		t.Errorf("status %d with %v allocations", w.status, allocs)
+	}
+}
+
+// nothing is a response that keeps only its status.
+type nothing struct {
+	header http.Header
+	status int
+}
+
+func (n *nothing) Header() http.Header         { return n.header }
+func (n *nothing) Write(p []byte) (int, error) { return len(p), nil }
+func (n *nothing) WriteHeader(status int)      { n.status = status }
