@@ -58,6 +58,7 @@ func (u *unpacker) put(name string, mtime time.Time, r io.Reader) error {
 	if err := u.ctx.Err(); err != nil {
 		return err
 	}
+	name = strings.TrimPrefix(name, "./")
 	if !u.admit(name) {
 		return nil
 	}
@@ -248,14 +249,13 @@ func (u *unpacker) tar(stream io.Reader) error {
 }
 
 func (u *unpacker) tarEntry(h *tar.Header, r io.Reader) error {
-	name := strings.TrimPrefix(h.Name, "./")
 	switch h.Typeflag {
 	case tar.TypeReg:
-		return u.put(name, h.ModTime, r) // counted once more: a sparse file is larger than its part of the stream
+		return u.put(h.Name, h.ModTime, r) // counted once more: a sparse file is larger than its part of the stream
 	case tar.TypeDir, tar.TypeXGlobalHeader:
 		return nil
 	}
-	u.mistakes.add(printable(name), 0, "it is a link or a device; only files and folders are taken")
+	u.mistakes.add(printable(h.Name), 0, "it is a link or a device; only files and folders are taken")
 	return nil
 }
 
