@@ -159,7 +159,7 @@ func (s *Spool) store(d *Draft, c *collected, id receipts.FileID) (uploads.Recei
 	}
 	c.keep()
 	if t := s.o.Trace; t != nil && t.Acked != nil {
-		t.Acked(e.Upload.Upload, e.seg.name, e.rec.Offset, e.rec.Offset+e.length(), e.Blob)
+		t.Acked(e.Upload.Upload, it.seg.name, it.rec.Offset, it.rec.BodyOffset()+it.rec.BodyLen, e.Blob)
 	}
 	return e.Upload.Upload.Receipt(), nil
 }

@@ -14,6 +14,7 @@ type item struct {
 	rec journal.Record
 	// buf holds room for the header, the metadata, and the body.
 	buf []byte
+	seg *segment // where it went
 	// durable is called with Spool.mu held when the record is, in the order of
 	// the numbers. It returns the events to tell observers.
 	durable func(seg *segment, r journal.Record) []Event
@@ -86,6 +87,7 @@ const cutRoom = journal.Start + 2*journal.Page
 
 // enroll adds a placed record to the open group.
 func (s *Spool) enroll(it *item) *group {
+	it.seg = s.active
 	it.rec.Seq, it.rec.Mark = s.next, s.mark
 	s.next += uint64(it.rec.Count)
 	g := s.group
@@ -222,7 +224,9 @@ func (s *Spool) closeGroup() {
 func (s *Spool) acknowledge(g *group) (events []Event) {
 	g.seg.syncing--
 	for _, it := range g.items {
-		s.mark = it.rec.Last()
+		if !s.replaying {
+			s.mark = it.rec.Last()
+		}
 		if it.durable != nil {
 			events = append(events, it.durable(g.seg, it.rec)...)
 		}
@@ -233,32 +237,28 @@ func (s *Spool) acknowledge(g *group) (events []Event) {
 	return events
 }
 
-// abandon gives up a segment after a failed write or sync: this group and all
-// later ones in it fail, and the next segment begins with the cut.
+// abandon gives up after a failed write or sync: this group and all later ones
+// fail, their segments are never written again, and the next segment begins
+// with the cuts. That the disk failed for one segment only is not worth the
+// care that telling them apart would take.
 func (s *Spool) abandon(g *group, err error) {
-	g.err = err
 	s.counters.syncErrors++
-	g.seg.syncing--
-	g.seg.broken, g.seg.full = true, true
-	s.cuts = append(s.cuts, journal.Cut{Generation: g.seg.header.Generation, First: g.items[0].rec.Seq})
-	s.requeueCuts(g)
-	if s.active == g.seg {
-		s.closeGroup()
-		s.active = nil
-	}
-	later := s.groups
-	s.groups = nil
-	for _, o := range later {
-		if o.seg != g.seg {
-			s.groups = append(s.groups, o)
-			continue
-		}
-		o.seg.syncing--
+	s.closeGroup()
+	failed := append([]*group{g}, s.groups...)
+	s.groups, s.active = nil, nil
+	for i, o := range failed {
 		o.err = err
+		o.seg.syncing--
+		if !o.seg.broken {
+			o.seg.broken, o.seg.full = true, true
+			s.cuts = append(s.cuts, journal.Cut{Generation: o.seg.header.Generation, First: o.items[0].rec.Seq})
+		}
 		s.requeueCuts(o)
-		close(o.done)
+		if i > 0 {
+			close(o.done)
+		}
+		s.log.Error("journal segment failed", "segment", o.seg.name, "records", len(o.items), "err", err)
 	}
-	s.log.Error("journal segment failed", "segment", g.seg.name, "uploads", len(g.items), "err", err)
 }
 
 // requeueCuts takes back the cuts of a group that failed.
@@ -327,6 +327,9 @@ func (s *Spool) install(seg *segment) error {
 	s.active = seg
 	s.segments = append(s.segments, seg)
 	s.kick()
+	if s.replaying {
+		return nil // the tails come first
+	}
 	return s.recordCuts()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -235,7 +236,11 @@ func (s *Spool) replay(found []*segment) error {
 		if js.Records, js.Sealed = journal.ReadIndex(seg.file, seg.header, seg.size); !js.Sealed {
 			js.Records = journal.Scan(seg.file, seg.header, seg.size)
 		}
-		seg.full, seg.sealed = true, js.Sealed
+		seg.full, seg.sealed, seg.tail = true, js.Sealed, journal.Start
+		for _, rec := range js.Records {
+			seg.tail = max(seg.tail, rec.End())
+			seg.index += journal.IndexBytes(rec)
+		}
 		read = append(read, js)
 	}
 	r.verdict = journal.Replay(read)
@@ -248,8 +253,10 @@ type replayer struct {
 	verdict      journal.Verdict
 	byGeneration map[uint64]*segment
 	entries      map[uint64]*entry
-	tail         map[uint64]bool // uploads whose only record is in a tail
-	marks        []markAt        // of tails
+	tail         map[uint64]bool   // uploads whose only record is in a tail
+	marks        []markAt          // of tails
+	got          map[uint64]uint32 // what the marks of tails add
+	left         map[uint64]bool
 }
 
 func (r *replayer) run() error {
@@ -258,6 +265,8 @@ func (r *replayer) run() error {
 	s.next = max(v.Next, s.archive.Last()+1, 1)
 	s.recovery.Clean, s.recovery.Records = v.Clean, len(v.Kept)+len(v.Tail)
 	r.entries, r.tail = map[uint64]*entry{}, map[uint64]bool{}
+	r.got, r.left = map[uint64]uint32{}, map[uint64]bool{}
+	s.replaying = true
 	for _, rec := range v.Kept {
 		r.upload(rec, false)
 	}
@@ -297,10 +306,14 @@ func (r *replayer) upload(rec journal.Record, tail bool) {
 		return
 	}
 	r.spool.next = max(r.spool.next, u.Seq+1)
-	if r.entries[u.Seq] != nil && tail {
+	old := r.entries[u.Seq]
+	if old != nil && tail {
 		return // a copy that was not finished; the first is still there
 	}
 	e := r.newEntry(u)
+	if old != nil {
+		e.stale = append(old.stale, old.seg)
+	}
 	e.settle(r.byGeneration[rec.Generation], rec)
 	r.entries[u.Seq] = e
 	if tail {
@@ -339,10 +352,23 @@ func (r *replayer) note(rec journal.Record, tail bool) {
 		}
 		r.spool.next = max(r.spool.next, m.Event+1)
 		if tail {
-			r.marks = append(r.marks, markAt{m, seg})
+			r.noteTail(e, m, seg)
 			continue
 		}
 		r.applyOld(e, m, seg)
+	}
+}
+
+// noteTail keeps a mark for being copied. It may have been acknowledged, and
+// the body removed.
+func (r *replayer) noteTail(e *entry, m *journal.Mark, seg *segment) {
+	r.marks = append(r.marks, markAt{m, seg})
+	if k := r.spool.sink(m.Sink); k != nil {
+		r.got[e.Seq] |= k.bit
+	}
+	need := r.spool.needed(e.Kind)
+	if m.Lost() || m.Left || need != 0 && (e.got|r.got[e.Seq])&need == need {
+		r.left[e.Seq] = true
 	}
 }
 
@@ -441,7 +467,7 @@ func (r *replayer) lossEntry(l journal.Loss) *entry {
 // blobs finds held uploads whose body in a file of its own is gone.
 func (r *replayer) blobs() (lost []*entry) {
 	for seq, e := range r.entries {
-		if e.Blob == "" || e.left || r.spool.hasBlob(e) {
+		if e.Blob == "" || e.left || r.left[seq] || r.spool.hasBlob(e) {
 			continue
 		}
 		if r.tail[seq] { // nobody was told that it is there
@@ -496,12 +522,6 @@ func (r *replayer) resume() {
 	if seg.sealed || seg.broken {
 		return
 	}
-	for _, rec := range append(r.verdict.Kept, r.verdict.Tail...) {
-		if rec.Generation == seg.header.Generation {
-			seg.tail = max(seg.tail, rec.End())
-			seg.index += journal.IndexBytes(rec)
-		}
-	}
 	for _, l := range r.verdict.Lost {
 		if l.Generation == seg.header.Generation {
 			return // its index would have to leave out a place that is in use
@@ -511,25 +531,51 @@ func (r *replayer) resume() {
 	if err := seg.file.Sync(); err != nil {
 		s.log.Error("journal segment failed", "segment", seg.name, "err", err)
 		seg.broken = true
+		s.cuts = append(s.cuts, journal.Cut{Generation: seg.header.Generation, First: r.verdict.Mark + 1})
 		return
 	}
 	seg.full = false
 	s.active, s.mark = seg, s.next-1
 }
 
-// write records what the replay decided: cuts first, then copies of the tails,
-// then losses.
+// write records what the replay decided. The copies of tails are durable
+// before the cuts that take their originals out of the journal, since a tail
+// may hold what was acknowledged last; and until the cuts are durable, too, no
+// record says that the numbers in them are.
 func (r *replayer) write(lost []*entry) error {
 	s := r.spool
+	if err := r.copyTails(); err != nil {
+		return err
+	}
 	if len(s.cuts) > 0 {
 		s.mu.Lock()
-		err := s.turn()
+		err := s.recordCuts()
 		s.mu.Unlock()
+		if err == nil {
+			err = s.sync()
+		}
 		if err != nil {
-			return fmt.Errorf("begin segment: %w", err)
+			return fmt.Errorf("record cut: %w", err)
 		}
 	}
-	for seq := range r.tail {
+	s.mu.Lock()
+	s.mark, s.replaying = s.next-1, false
+	s.mu.Unlock()
+	return r.writeLosses(lost)
+}
+
+func (r *replayer) copyTails() error {
+	s := r.spool
+	if len(s.cuts) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	err := s.turn()
+	s.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("begin segment: %w", err)
+	}
+	for _, seq := range slices.Sorted(maps.Keys(r.tail)) {
 		if e := r.entries[seq]; e != nil {
 			if err := s.copyUpload(e); err != nil {
 				return err
@@ -542,9 +588,11 @@ func (r *replayer) write(lost []*entry) error {
 			marks = append(marks, markOf{e, m.Mark})
 		}
 	}
-	if err := s.copyMarks(marks); err != nil {
-		return err
-	}
+	return s.copyMarks(marks)
+}
+
+func (r *replayer) writeLosses(lost []*entry) error {
+	s := r.spool
 	for _, e := range lost {
 		m := &journal.Mark{Seq: e.Seq, At: now(), Reason: LossDamaged, Detail: "the disk did not keep it", Left: true}
 		if e.nameless {
@@ -558,7 +606,7 @@ func (r *replayer) write(lost []*entry) error {
 		s.log.Error("acknowledged upload lost", "seq", e.Seq, "name", e.Name.String(), "sha256", e.Digest.String(), "detail", m.Detail)
 	}
 	s.recovery.Pending = s.held.count
-	return s.sync()
+	return nil
 }
 
 // sync waits until everything written so far is durable.

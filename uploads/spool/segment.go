@@ -31,6 +31,8 @@ type segment struct {
 	full    bool  // nothing more is written to it
 	broken  bool  // a write or sync failed, or the program died: never written again
 	sealed  bool  // has its index
+	emptied bool  // what is in it is elsewhere, durably
+	gone    bool  // its file is closed, and removed or about to be
 	syncing int   // groups that are not yet acknowledged
 	readers int   // bodies being read
 
@@ -141,20 +143,18 @@ func (s *segment) activate(base, prev uint64) error {
 }
 
 // release gives the segment a new generation, durably, so that nothing in it
-// is read as valid again.
-func (s *segment) release() error {
-	h := s.header
-	h.Counter++
-	h.Generation, h.State, h.Base, h.Prev = newGeneration(), journal.Free, 0, 0
-	s.header = h
-	if err := s.writeHeader(); err != nil {
-		return err
+// is read as valid again, and returns it as a free one.
+func (s *segment) release() (*segment, error) {
+	free := &segment{name: s.name, file: s.file, header: s.header, size: s.size}
+	free.header.Counter++
+	free.header.Generation, free.header.State, free.header.Base, free.header.Prev = newGeneration(), journal.Free, 0, 0
+	if err := free.writeHeader(); err != nil {
+		return nil, err
 	}
 	if err := s.file.Sync(); err != nil {
-		return fmt.Errorf("sync segment header: %w", err)
+		return nil, fmt.Errorf("sync segment header: %w", err)
 	}
-	*s = segment{name: s.name, file: s.file, header: h, size: s.size}
-	return nil
+	return free, nil
 }
 
 // place finds room for a record, at the beginning of a group or not.

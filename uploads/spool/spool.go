@@ -73,6 +73,7 @@ type Spool struct {
 	lastGeneration uint64
 	nextFile       uint64
 	cuts           []journal.Cut // not yet recorded
+	replaying      bool          // the mark stays where it is
 	ackEarly       bool          // the bug that the tests' checker must find
 	// The uploads whose records are on disk.
 	entries map[uint64]*entry
@@ -180,7 +181,9 @@ func (s *Spool) end() error {
 func (s *Spool) release() error {
 	var errs []error
 	for _, seg := range slices.Concat(s.segments, s.spares, s.surplus) {
-		errs = append(errs, seg.file.Close())
+		if !seg.gone {
+			errs = append(errs, seg.file.Close())
+		}
 	}
 	if s.archive != nil {
 		errs = append(errs, s.archive.Close())

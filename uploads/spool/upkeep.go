@@ -104,25 +104,33 @@ func (s *Spool) freeSegments() {
 
 // freeSegment empties a segment in the order that a crash at any instant is
 // harmless in: receipts, then marks and cuts that others still need, then the
-// new generation.
+// new generation. Only then does it count as gone.
 func (s *Spool) freeSegment(seg *segment) error {
 	leaving, marks, cuts, ok := s.contents(seg)
 	if !ok {
 		return nil // an older segment has to go first
 	}
-	if err := s.archive.Append(s.unarchived(leaving)); err != nil {
+	if !seg.emptied {
+		if err := s.archive.Append(s.unarchived(leaving)); err != nil {
+			return err
+		}
+		if err := s.copyMarks(marks); err != nil {
+			return fmt.Errorf("copy marks: %w", err)
+		}
+		for _, c := range cuts {
+			if err := s.append(cutItem(c)); err != nil {
+				return fmt.Errorf("copy cut: %w", err)
+			}
+		}
+		seg.emptied = true
+	}
+	free, err := s.retire(seg)
+	if err != nil {
 		return err
 	}
-	if err := s.copyMarks(marks); err != nil {
-		return fmt.Errorf("copy marks: %w", err)
-	}
-	for _, c := range cuts {
-		if err := s.append(cutItem(c)); err != nil {
-			return fmt.Errorf("copy cut: %w", err)
-		}
-	}
 	s.forget(seg, leaving)
-	return s.retire(seg)
+	s.recycle(free)
+	return nil
 }
 
 // A markOf is a mark with its entry.
@@ -257,35 +265,56 @@ func (s *Spool) unlink(e *entry) {
 	}
 }
 
-// retire makes an emptied segment a spare, or removes it.
-func (s *Spool) retire(seg *segment) error {
-	if !s.reusable(seg) {
-		return s.removeSegment(seg)
+// retire gives an emptied segment a new generation and returns it as it then
+// is, or removes it and returns nil.
+func (s *Spool) retire(seg *segment) (free *segment, err error) {
+	if s.reusable(seg) {
+		if free, err = seg.release(); err == nil {
+			return free, nil
+		}
+		seg.broken = true
+		s.log.Error("segment not recycled", "segment", seg.name, "err", err)
 	}
-	if err := seg.release(); err != nil {
-		return errors.Join(err, s.removeSegment(seg))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if seg.size < seg.header.Capacity {
-		s.surplus = append(s.surplus, seg)
-		s.upkeep.wanted = true
-		return nil
-	}
-	s.spares = append(s.spares, seg)
-	s.idle.Broadcast()
-	return nil
+	return nil, s.removeSegment(seg)
 }
 
 func (s *Spool) reusable(seg *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.o.Recycle && !seg.broken && seg.header.Capacity == s.o.SegmentBytes &&
+	return s.o.Recycle && !seg.broken && !seg.gone && seg.header.Capacity == s.o.SegmentBytes &&
 		len(s.spares)+len(s.surplus) < s.upkeep.spares
 }
 
+// recycle makes a freed segment a spare, or one that stock makes a spare.
+func (s *Spool) recycle(free *segment) {
+	if free == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if free.size < free.header.Capacity {
+		s.surplus = append(s.surplus, free)
+		s.upkeep.wanted = true
+		return
+	}
+	s.spares = append(s.spares, free)
+	s.idle.Broadcast()
+}
+
+// removeSegment removes a segment's file, durably: until then a power cut would
+// bring it back. It may be tried again.
 func (s *Spool) removeSegment(seg *segment) error {
-	err := errors.Join(seg.file.Close(), s.disk.Remove(seg.name), s.disk.SyncDir(segmentDir))
+	if !seg.gone {
+		seg.file.Close() // it has been synced, or is not trusted anyway
+		seg.gone = true
+	}
+	err := s.disk.Remove(seg.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = s.disk.SyncDir(segmentDir)
+	}
 	if err != nil {
 		return fmt.Errorf("remove segment: %w", err)
 	}

@@ -118,6 +118,9 @@ func (r *Record) fixed(b []byte, generation uint64, at, end int64) (metaLen int,
 		Count:      le.Uint32(b[44:]),
 		BodyLen:    int64(le.Uint64(b[48:])),
 	}
+	if r.Type == TypeVoid {
+		end = 1 << 62 // of its body nothing may have been written
+	}
 	ok = metaLen <= MaxMeta && r.Count > 0 && r.BodyLen >= 0 && r.BodyLen <= end-at &&
 		RecordHeader+int64(metaLen)+r.BodyLen <= end-at
 	return metaLen, ok

@@ -131,6 +131,7 @@ func (r *replay) judge(s *Segment, next *Segment) {
 	for i := range s.Records {
 		rec := &s.Records[i]
 		if r.isCut(s.Header.Generation, rec.Seq) {
+			r.gap(s, want, r.cuts[s.Header.Generation])
 			return
 		}
 		if !r.gap(s, want, rec.Seq) {

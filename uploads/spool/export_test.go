@@ -1,0 +1,46 @@
+package spool
+
+import "inventorybeacon/uploads"
+
+// AckEarly puts the bug in that the recording seam must catch: success is
+// returned before the sync.
+func (s *Spool) AckEarly() { s.ackEarly = true }
+
+// SetBudgetUsed takes memory away from bodies.
+func (s *Spool) SetBudgetUsed(n int64) {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	s.budget.used = n
+}
+
+// WaitTidy waits until the upkeep has nothing to do.
+func (s *Spool) WaitTidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kick()
+	for s.upkeep.running {
+		s.idle.Wait()
+	}
+}
+
+// Place tells where an upload's record lies.
+func (s *Spool) Place(seq uint64) (file string, from, to int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[seq]
+	return e.seg.name, e.rec.Offset, e.rec.Offset + e.length()
+}
+
+// SlowestSpills reports the bodies being collected that were told to leave memory.
+func (s *Spool) SlowestSpills() (n int) {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	for l := range s.budget.loads {
+		if l.slow.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+var _ uploads.Body = memoryBody{}
