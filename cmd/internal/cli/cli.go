@@ -76,6 +76,7 @@ func Group(use, short string, children ...*cobra.Command) *cobra.Command {
 
 func unknown(cmd *cobra.Command, arg string) error {
 	hint := ""
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(arg); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
 	}

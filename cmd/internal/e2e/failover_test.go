@@ -147,8 +147,9 @@ func TestFailoverGoesOnAndComesBack(t *testing.T) {
 	publishEverywhere(t, beacons[:], []string{line.url(), beacons[1].Agents, beacons[2].Agents})
 
 	a := startAgent(t, "--beacon", beacons[2].Agents, "--name", "ws1", "--domain", "EXAMPLE")
+	eventually(t, time.Minute, "the agent has its policy", func() bool { return strings.Contains(a.log.String(), "policy in force") })
+	a.leave(t, "Logs", "first.log", []byte("first"))
 	eventually(t, time.Minute, "the agent uses the preferred beacon", func() bool {
-		a.leave(t, "Logs", "first.log", []byte("first"))
 		return arrivedAt(t, dirs[0], uploads.DigestOf([]byte("first"))) == 1
 	})
 

@@ -88,9 +88,6 @@ func fetchAll(ctx context.Context, base string) (map[string]bool, error) {
 	}
 	seen := map[string]bool{}
 	packages := href.FindAllStringSubmatch(policy, -1)
-	if len(packages) == 0 {
-		return nil, fmt.Errorf("the policy lists nothing: %s", policy)
-	}
 	for _, p := range packages {
 		osd := base + "/ManageSoftDL/" + strings.ReplaceAll(p[1], " ", "%20")
 		catalogue, status, err := get(ctx, osd)
