@@ -149,7 +149,7 @@ func TestKeysAreAllThereAre(t *testing.T) {
 
 func TestKeysAreFewWhereBundlesDivideTheFleet(t *testing.T) {
 	var bundles []policy.Bundle
-	for _, d := range strings.Fields("a b c d e f g h i j k l m n o p q r s t") {
+	for d := range strings.FieldsSeq("a b c d e f g h i j k l m n o p q r s t") {
 		bundles = append(bundles, policy.Bundle{Name: d, AppliesTo: policy.AppliesTo{Domains: []string{d}}})
 	}
 	n := 0

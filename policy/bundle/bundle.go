@@ -60,13 +60,14 @@ func OpenIn(ctx context.Context, src, scratch string) (*Bundle, error) {
 	}
 	b, err := open(ctx, src, scratch)
 	// A file that vanished is an error of the disk only if nobody took it away.
-	if after, lookErr := LookAt(src); lookErr != nil || !after.Same(before) {
-		if b != nil {
-			err = errors.Join(err, b.Close())
-		}
-		return nil, errors.Join(ErrChanging, lookErr)
+	after, lookErr := LookAt(src)
+	if lookErr == nil && after.Same(before) {
+		return b, err
 	}
-	return b, err
+	if b != nil {
+		lookErr = errors.Join(lookErr, b.Close())
+	}
+	return nil, errors.Join(ErrChanging, lookErr)
 }
 
 func open(ctx context.Context, src, scratch string) (*Bundle, error) {

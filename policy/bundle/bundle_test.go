@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -473,5 +474,64 @@ func TestPackIsTheSameBytes(t *testing.T) {
 	}
 	if err := bundle.Pack(t.TempDir(), io.Discard); err == nil {
 		t.Error("an empty folder is packed")
+	}
+}
+
+// A spoiling context changes the files at the moment at which the first of
+// them is copied.
+type spoiling struct {
+	context.Context
+	spoil func()
+}
+
+func (s spoiling) Err() error {
+	s.spoil()
+	return s.Context.Err()
+}
+
+func TestBundleThatChangesWhileReadIsNotTaken(t *testing.T) {
+	whole := gzipOf(t, tarOf(t, file{name: "bundle.yaml", text: small}))
+	for name, spoil := range map[string]func(t *testing.T, src string) func() error{
+		"file written": func(t *testing.T, src string) func() error {
+			write(t, src, map[string]string{"bundle.yaml": small})
+			return func() error {
+				return os.WriteFile(filepath.Join(src, "bundle.yaml"), []byte("bundle: other\n"), 0o644)
+			}
+		},
+		"file added": func(t *testing.T, src string) func() error {
+			write(t, src, map[string]string{"bundle.yaml": small})
+			return func() error { return os.WriteFile(filepath.Join(src, "more"), nil, 0o644) }
+		},
+		"folder gone": func(t *testing.T, src string) func() error {
+			write(t, src, map[string]string{"bundle.yaml": small})
+			return func() error { return os.RemoveAll(src) }
+		},
+		"archive replaced": func(t *testing.T, src string) func() error {
+			if err := errors.Join(os.WriteFile(src, whole, 0o644), os.WriteFile(src+".next", whole, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			return func() error {
+				if err := os.Rename(src+".next", src); !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+				return nil // it was done already
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := filepath.Join(t.TempDir(), "b.tar.gz")
+			do := spoil(t, src)
+			b, err := bundle.OpenIn(spoiling{t.Context(), func() {
+				if err := do(); err != nil {
+					t.Error(err)
+				}
+			}}, src, t.TempDir())
+			if b != nil {
+				b.Close()
+			}
+			if !errors.Is(err, bundle.ErrChanging) {
+				t.Errorf("%v, want that it is changing", err)
+			}
+		})
 	}
 }

@@ -190,12 +190,8 @@ func (f *Folder) publish(ctx context.Context, name string, b *bundle.Bundle, e *
 	}
 	warnings := append(b.Warnings[:len(b.Warnings):len(b.Warnings)], b.Missing...)
 	f.o.Log.Info("bundle published", "bundle", b.Name, "revision", res.Revision.String(), "changed", res.Changed, "warnings", warnings)
-	if err := f.move(name, doneDir, name+"-"+res.Revision.String()); err != nil {
-		// It is published. Left where it is, it will be found equal to what is in
-		// force, and moved then.
-		return f.later(name, err, e, now)
-	}
-	return time.Time{}
+	// Left where it is, it will be found equal to what is in force, and moved then.
+	return f.after(f.move(name, doneDir, name+"-"+res.Revision.String(), e), name, e, now)
 }
 
 // later is for what is not the bundle's fault: a full disk, a folder that may

@@ -40,6 +40,9 @@ func newGeneration(m *manifest, l *loader) (*generation, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
 			}
+			if strings.HasPrefix(f.Path, "Policies/") {
+				continue // of one device, and listed by nothing
+			}
 			g.immutable[fold(immutableName(f.Path, c.Digest))] = &Object{
 				Content: c, Modified: f.Since, ContentType: contentType(f.Path), Immutable: true,
 			}

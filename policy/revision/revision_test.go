@@ -436,8 +436,9 @@ func TestPollCostsNoAllocation(t *testing.T) {
 	s := openStore(t, t.TempDir(), newClock())
 	publishDir(t, s, filepath.Join(samples, "head-office"))
 	publish(t, s, manifest("b", "applies_to: {devices: [\"ws*\"], domains: [EXAMPLE], platforms: [linux]}\nsettings: {S: {A: 1}}\n"))
+	publishDir(t, s, filepath.Join(samples, "staging-sample"))
 	now := s.Current()
-	for _, q := range []policy.Query{oursQuery, oldQuery} {
+	for _, q := range []policy.Query{oursQuery, oldQuery, {Domain: "EXAMPLE", Device: "Printserver"}} {
 		if n := testing.AllocsPerRun(100, func() {
 			if _, err := now.Policy(q); err != nil {
 				t.Fatal(err)

@@ -60,7 +60,9 @@ func newSnapshot(m *manifest, l *loader) (*Snapshot, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Path, err)
 		}
-		s.plain[fold(p.Path)] = &Object{Content: c, Modified: p.Modified, ContentType: contentType(p.Path)}
+		s.plain[fold(p.Path)] = &Object{
+			Content: c, Modified: p.Modified, ContentType: contentType(p.Path), Private: strings.HasPrefix(p.Path, "Policies/"),
+		}
 	}
 	for i, b := range m.Bundles {
 		for _, f := range b.Files {
