@@ -149,9 +149,9 @@ func isNet(err error) bool {
 }
 
 // readOn takes what a refused sender still sends. One that waits for the word
-// to continue sends nothing.
+// to continue sends nothing, and HTTP/2 tells a sender to stop.
 func readOn(w http.ResponseWriter, r *http.Request) {
-	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
+	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
 		return
 	}
 	rc := http.NewResponseController(w)
