@@ -3,9 +3,9 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
 )
 
@@ -122,7 +122,7 @@ type brokenError struct{ error }
 func (e *brokenError) Unwrap() error { return e.error }
 
 func roomError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
+	if disk.IsFull(err) {
 		return fmt.Errorf("%w: %w", uploads.ErrFull, err)
 	}
 	return err

@@ -51,6 +51,7 @@ func (s *Spool) open() error {
 	if err != nil {
 		return err
 	}
+	s.findStrangers()
 	if isNew {
 		if err := s.makeLayout(); err != nil {
 			return err
@@ -188,6 +189,28 @@ func (s *Spool) findSegments() (found []*segment, err error) {
 	return found, nil
 }
 
+// findStrangers reports files that are none of ours outside of segments/.
+func (s *Spool) findStrangers() {
+	known := map[string]func(base string) bool{
+		".": func(base string) bool {
+			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, segmentDir, blobDir, receiptsDir}, base)
+		},
+		receiptsDir: func(base string) bool { return receiptsDir+"/"+base == receiptsFile },
+		blobDir:     func(base string) bool { return isBlobName(base, blobSuffix) || isBlobName(base, tempSuffix) },
+	}
+	for _, dir := range slices.Sorted(maps.Keys(known)) {
+		ents, err := s.disk.ReadDir(dir)
+		if err != nil {
+			continue // not there yet
+		}
+		for _, ent := range ents {
+			if !known[dir](ent.Name()) {
+				s.unknown(path.Join(dir, ent.Name()), nil)
+			}
+		}
+	}
+}
+
 func (s *Spool) unknown(name string, err error) {
 	s.recovery.Unknown = append(s.recovery.Unknown, name)
 	s.log.Error("unknown file in the spool, left alone", "file", name, "err", err)
@@ -290,7 +313,8 @@ func (r *replayer) run() error {
 	if err := r.write(lost); err != nil {
 		return err
 	}
-	s.settle(len(v.Lost) > 0 || len(s.recovery.Unknown) > 0)
+	strange := slices.ContainsFunc(s.recovery.Unknown, func(name string) bool { return path.Dir(name) == segmentDir })
+	s.settle(strange || len(v.Lost) > 0)
 	return nil
 }
 
@@ -344,7 +368,7 @@ func (r *replayer) note(rec journal.Record, tail bool) {
 	seg := r.byGeneration[rec.Generation]
 	for _, m := range marks {
 		e := r.entries[m.Seq]
-		if e == nil && m.Through != 0 && !tail {
+		if e == nil {
 			e = r.damagedEntry(m)
 		}
 		if e == nil || e.has(m) {
@@ -377,11 +401,11 @@ func (e *entry) has(m *journal.Mark) bool {
 	return slices.ContainsFunc(e.marks, func(o markAt) bool { return o.Event == m.Event })
 }
 
-// damagedEntry stands for a damaged range that an earlier open found.
+// damagedEntry stands for a damaged record that there is news of: an earlier
+// open found it, or it had been delivered.
 func (r *replayer) damagedEntry(m *journal.Mark) *entry {
 	for _, l := range r.verdict.Lost {
-		if l.First == m.Seq {
-			e := r.lossEntry(l)
+		if e := r.lossEntry(l); e.Seq == m.Seq {
 			r.entries[m.Seq] = e
 			return e
 		}
@@ -431,18 +455,19 @@ func (r *replayer) cuts() {
 }
 
 // losses makes entries of what was acknowledged and is unreadable, and returns
-// those that are not in the ledger yet.
+// those that were not delivered and are not in the ledger yet.
 func (r *replayer) losses() (found []*entry) {
 	for _, l := range r.verdict.Lost {
-		if old := r.entries[l.First]; old != nil && old.lost {
-			continue
-		}
 		e := r.lossEntry(l)
-		if moved := r.entries[e.Seq]; moved != nil {
-			continue // a copy of it is sound
+		old := r.entries[e.Seq]
+		switch {
+		case old == nil:
+			r.entries[e.Seq] = e
+			found = append(found, e)
+		case old.rec.Seq != l.First: // a copy of it is sound
+		case !old.left && !r.left[old.Seq]:
+			found = append(found, old)
 		}
-		r.entries[e.Seq] = e
-		found = append(found, e)
 	}
 	return found
 }

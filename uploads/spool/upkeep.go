@@ -578,7 +578,7 @@ func (s *Spool) referenced() map[string]bool {
 	return names
 }
 
-// sweep removes files of ours that nothing refers to, and reports others.
+// sweep removes files of ours that nothing refers to.
 func (s *Spool) sweep(dir, suffix string, keep map[string]bool) {
 	ents, err := s.disk.ReadDir(dir)
 	if err != nil {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -20,4 +21,9 @@ func free(dir string) (int64, error) {
 		return 0, os.NewSyscallError("GetDiskFreeSpaceEx", err)
 	}
 	return int64(avail), nil
+}
+
+// IsFull tells whether an error means that there is no room.
+func IsFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

@@ -2,6 +2,7 @@ package disktest
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"sync"
 
@@ -146,6 +147,7 @@ func (r *Recorder) Rename(from, to string) error {
 func (r *Recorder) Remove(name string) error {
 	r.mu.Lock()
 	delete(r.files, name)
+	delete(r.dirs[path.Dir(name)], name)
 	r.mu.Unlock()
 	return r.Disk.Remove(name)
 }
@@ -168,7 +170,10 @@ func (r *Recorder) SyncDir(name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dirs[name] = names
+	if r.dirs[name] == nil {
+		r.dirs[name] = map[string]bool{}
+	}
+	maps.Copy(r.dirs[name], names)
 	return nil
 }
 
