@@ -105,7 +105,7 @@ func TestKilledPublicationLeavesAWholeRevision(t *testing.T) {
 	}
 	dir := t.TempDir()
 	said := 0
-	for round := range 12 {
+	for round := range 8 {
 		said = max(said, killWhilePublishing(t, dir, 1+round%4, time.Duration(round*round*300)*time.Microsecond))
 		s, err := revision.Open(dir, revision.Options{})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -89,13 +90,21 @@ func variant(body, coded []byte) *Variant {
 	return &Variant{Body: coded, Digest: d, ETag: etag(d)}
 }
 
-func gzipped(body []byte) []byte {
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+// gzips are kept for the next use: each is most of a megabyte to set up.
+var gzips = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestCompression)
 	if err != nil {
 		panic(err) // the level is valid
 	}
-	z.Write(body) // to memory
+	return z
+}}
+
+func gzipped(body []byte) []byte {
+	var b bytes.Buffer
+	z := gzips.Get().(*gzip.Writer)
+	defer gzips.Put(z)
+	z.Reset(&b)
+	z.Write(body) // to memory, like what Close writes
 	z.Close()
 	return b.Bytes()
 }
