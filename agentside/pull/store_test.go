@@ -62,7 +62,11 @@ func TestStoreNoticesDamage(t *testing.T) {
 			if err != nil || len(bodies) == 0 {
 				t.Fatal(bodies, err)
 			}
-			write(t, bodies[0], "x")
+			b, err := os.ReadFile(bodies[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, bodies[0], string(b)+" ") // it can still be read
 		}},
 		{"body gone", func(t *testing.T, dir string) {
 			bodies, _ := filepath.Glob(filepath.Join(dir, "*.osd"))
