@@ -537,3 +537,28 @@ func TestReadersSeeWholeRevisions(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// Bundles that overlap in more ways than are made beforehand still reach every
+// device; a device is never offered what is then not there.
+func TestManyOverlapsAreMadeWhenAskedFor(t *testing.T) {
+	s := openStore(t, t.TempDir(), newClock())
+	var res revision.Result
+	for _, letter := range strings.Split("abcdefghijk", "") {
+		res = publish(t, s, manifest(letter, "applies_to: {devices: [\"*"+letter+"*\"]}\nsettings: {S: {"+letter+": x}}\n"))
+	}
+	if !slices.ContainsFunc(res.Warnings, func(w string) bool { return strings.Contains(w, "overlap") }) {
+		t.Errorf("nobody is told: %q", res.Warnings)
+	}
+	for device, want := range map[string]int{"a": 1, "face": 4, "abcdefghijk": 11} {
+		got := listed(t, s.Current(), policy.Query{Domain: "X", Device: device, Ours: true})
+		set, err := wire.ReadSettings([]byte(got["ClientSettings/Default Client Settings/Default Client Settings"]))
+		if err != nil || len(set["S"]) != want {
+			t.Errorf("%s: %v, %d settings, want %d", device, err, len(set["S"]), want)
+		}
+	}
+	kept := names(t, s.Current(), policy.Query{Domain: "X", Device: "abcdefghijk", Ours: true})
+	publish(t, s, manifest("a", ""))
+	for _, name := range kept {
+		get(t, s.Current(), name)
+	}
+}
