@@ -98,10 +98,10 @@ type Catalogue struct {
 
 	writing  sync.Mutex // one writer at a time; guards what follows
 	position atomic.Uint64
-	devices  int // rows in the table
+	devices  int  // rows in the table
+	compared bool // the journal is the one that was indexed
 
-	events    chan Event
-	behind    atomic.Bool // events were dropped: read them from the journal
+	backlog   backlog
 	wake      chan struct{}
 	syncs     chan chan error
 	suspect   chan error // a query found damage
@@ -117,10 +117,9 @@ func Open(ctx context.Context, file string, o Options) (*Catalogue, error) {
 	o = o.withDefaults()
 	c := &Catalogue{
 		file: file, o: o, log: o.Log,
-		events: make(chan Event, eventBuffer),
-		wake:   make(chan struct{}, 1),
-		syncs:  make(chan chan error),
-
+		backlog: backlog{size: backlogSize},
+		wake:    make(chan struct{}, 1),
+		syncs:   make(chan chan error),
 		suspect: make(chan error, 1),
 	}
 	err := c.open(ctx)
@@ -150,7 +149,8 @@ func (c *Catalogue) open(ctx context.Context) error {
 	}
 	c.store = s
 	c.position.Store(position)
-	c.behind.Store(true)
+	c.compared = false
+	c.backlog.fail() // the journal may hold more
 	return nil
 }
 

@@ -58,8 +58,9 @@ func (in introductions) order() []uploads.Device {
 // introduce writes what uploads say of devices and makes those that are new
 // known.
 func (c *Catalogue) introduce(b *batch, in introductions) error {
+	introducers := map[string]int{}
 	for _, d := range in.order() {
-		id, err := c.device(b, d, in[d].first)
+		id, err := c.device(b, d, in[d].first, introducers)
 		switch {
 		case err != nil:
 			return err
@@ -78,7 +79,8 @@ func (c *Catalogue) introduce(b *batch, in introductions) error {
 }
 
 // device returns the row of a device, made if the caps allow; else 0.
-func (c *Catalogue) device(b *batch, key uploads.Device, first uploads.Upload) (id int64, err error) {
+// introducers are the devices of each introducer, where asked so far.
+func (c *Catalogue) device(b *batch, key uploads.Device, first uploads.Upload, introducers map[string]int) (id int64, err error) {
 	known, err := b.get(`SELECT id FROM devices WHERE name_key = ? AND domain_key = ?`, []any{key.Name, key.Domain}, &id)
 	if err != nil || known {
 		return id, err
@@ -87,10 +89,13 @@ func (c *Catalogue) device(b *batch, key uploads.Device, first uploads.Upload) (
 	if len(first.Via) > 0 {
 		introducer, most = "child "+introducer, c.o.DevicesPerChild
 	}
-	var n int
-	if _, err := b.get(`SELECT count(*) FROM devices WHERE introducer = ?`, []any{introducer}, &n); err != nil {
-		return 0, err
+	n, asked := introducers[introducer]
+	if !asked {
+		if _, err := b.get(`SELECT count(*) FROM devices WHERE introducer = ?`, []any{introducer}, &n); err != nil {
+			return 0, err
+		}
 	}
+	introducers[introducer] = n
 	if n >= most || c.devices >= c.o.MaxDevices {
 		return 0, nil
 	}
@@ -101,6 +106,7 @@ func (c *Catalogue) device(b *batch, key uploads.Device, first uploads.Upload) (
 		return 0, err
 	}
 	c.devices++
+	introducers[introducer]++
 	return id, b.promote(id, key)
 }
 
@@ -119,6 +125,7 @@ func (b *batch) promote(id int64, key uploads.Device) error {
 }
 
 func (b *batch) activity(id int64, i *introduction) error {
+	var bytes int64
 	for kind, k := range i.kinds {
 		if _, err := b.exec(`INSERT INTO activity VALUES (?,?,?,?,?,?) ON CONFLICT (device, kind) DO UPDATE SET
 			uploads = uploads + excluded.uploads, bytes = bytes + excluded.bytes,
@@ -126,10 +133,9 @@ func (b *batch) activity(id int64, i *introduction) error {
 			id, kind, k.uploads, k.bytes, millis(k.last.Received), int64(k.last.Seq)); err != nil {
 			return err
 		}
-		if _, err := b.exec(`UPDATE devices SET uploads = uploads + ?, bytes = bytes + ? WHERE id = ?`, k.uploads, k.bytes, id); err != nil {
-			return err
-		}
+		bytes += k.bytes
 	}
-	_, err := b.exec(`UPDATE devices SET last_seen = max(last_seen, ?) WHERE id = ?`, millis(i.last.Received), id)
+	_, err := b.exec(`UPDATE devices SET uploads = uploads + ?, bytes = bytes + ?, last_seen = max(last_seen, ?) WHERE id = ?`,
+		i.uploads, bytes, millis(i.last.Received), id)
 	return err
 }

@@ -6,14 +6,9 @@ import (
 	"time"
 
 	"inventorybeacon/uploads/backoff"
-	"inventorybeacon/uploads/spool"
 )
 
 const (
-	// eventBuffer is how many events may wait to be written, at about 400 bytes
-	// each. What exceeds it is read again from the journal, which costs disk
-	// reads; a larger buffer costs memory while nothing happens.
-	eventBuffer = 4096
 	// batchEvents is the most events written in one transaction. Larger batches
 	// cost less an event; smaller ones let queries see news sooner.
 	batchEvents = 1024
@@ -21,7 +16,17 @@ const (
 	// wait saves processor time that acknowledgements need; a shorter one shows
 	// an upload in the listing sooner.
 	gather = 100 * time.Millisecond
-	// contactsEvery is how often contacts are written; the same trade.
+	// leisure is how many times as long as the last batch took the next one
+	// waits while the backlog is short. More leaves a burst of uploads more of
+	// the processor; less keeps the listing closer behind it.
+	leisure = 3
+	// calm is how long no event may have been refused before the journal is read
+	// for those that were, and patience how long that is put off at most.
+	// Reading it in the middle of a burst slows the burst; waiting leaves the
+	// listing behind.
+	calm     = time.Second
+	patience = 30 * time.Second
+	// contactsEvery is how often contacts are written; the same trade as gather.
 	contactsEvery = time.Second
 	// pruneEvery is how often what is beyond the horizon is looked for.
 	pruneEvery = time.Hour
@@ -33,13 +38,10 @@ const (
 var retry = backoff.Backoff{Min: time.Second, Max: time.Minute}
 
 // Observe takes an event behind the acknowledgement. It never waits: if the
-// buffer is full the event is dropped and read from the journal later.
+// backlog is full the event is dropped and read from the journal later.
 func (c *Catalogue) Observe(e Event) {
-	select {
-	case c.events <- e:
-	default:
+	if !c.backlog.add(e) {
 		c.counters.dropped.Add(1)
-		c.behind.Store(true)
 	}
 	c.rouse()
 }
@@ -55,7 +57,7 @@ func (c *Catalogue) rouse() {
 // then it writes what is left and returns nil. A write that fails is logged and
 // tried again, for ever. Only one Run may run.
 func (c *Catalogue) Run(ctx context.Context, src Source) error {
-	var l loop
+	l := loop{all: true}
 	for ctx.Err() == nil {
 		if err := c.round(ctx, src, &l); err != nil && ctx.Err() == nil {
 			l.failures++
@@ -69,7 +71,7 @@ func (c *Catalogue) Run(ctx context.Context, src Source) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	l.flushed = time.Time{}
+	l.all = true
 	if err := c.round(last, src, &l); err != nil {
 		c.log.Warn("catalogue stops behind the journal and catches up at the next start", "error", err)
 	}
@@ -78,37 +80,41 @@ func (c *Catalogue) Run(ctx context.Context, src Source) error {
 
 // A loop is what Run remembers between its rounds.
 type loop struct {
-	failures int
-	flushed  time.Time // contacts
-	pruned   time.Time
-	sync     chan error // who waits for the next round
+	all      bool       // the next round leaves nothing for later
+	sync     chan error // who waits for it
 	damage   error      // why the file has to be replaced first
+	failures int
+	took     time.Duration // the last batch
+	late     time.Time     // since when the journal is to be read
+	flushed  time.Time     // contacts
+	pruned   time.Time
 }
 
 // round writes what there is to write.
 func (c *Catalogue) round(ctx context.Context, src Source, l *loop) (err error) {
-	if l.sync != nil {
-		defer func() { l.sync <- err; l.sync = nil }()
-	}
-	if err := c.repair(ctx, l); err != nil {
-		return err
-	}
 	defer func() {
 		if damaged(err) {
 			l.damage = err
 		}
+		if l.sync != nil {
+			l.sync <- err
+			l.sync = nil
+		}
 	}()
-	if err := c.drain(ctx, src); err != nil {
-		c.behind.Store(true) // what was taken from the buffer is only in the journal now
+	if err := c.repair(ctx, l); err != nil {
+		return err
+	}
+	if err := c.follow(ctx, src, l, time.Now()); err != nil {
 		return err
 	}
 	now := time.Now()
-	if l.sync != nil || now.Sub(l.flushed) >= contactsEvery {
+	if l.all || now.Sub(l.flushed) >= contactsEvery {
 		l.flushed = now
 		if err := c.flush(ctx); err != nil {
 			return err
 		}
 	}
+	l.all = false
 	if now.Sub(l.pruned) >= pruneEvery {
 		l.pruned = now
 		return c.prune(ctx, now)
@@ -116,29 +122,74 @@ func (c *Catalogue) round(ctx context.Context, src Source, l *loop) (err error) 
 	return nil
 }
 
+// follow writes a batch of the backlog, or all of it, and reads the journal for
+// what did not fit once it is time to.
+func (c *Catalogue) follow(ctx context.Context, src Source, l *loop, now time.Time) error {
+	for left := c.backlog.len(); left > 0; left -= batchEvents {
+		if err := c.Index(ctx, c.backlog.take(batchEvents)); err != nil {
+			c.backlog.fail()
+			return err
+		}
+		if !l.all {
+			break
+		}
+	}
+	l.took = time.Since(now)
+	behind, refused := c.backlog.gap()
+	switch {
+	case !behind || c.backlog.len() > 0:
+		return nil
+	case l.late.IsZero():
+		l.late = now
+	}
+	if !l.all && now.Sub(refused) < calm && now.Sub(l.late) < patience {
+		return nil
+	}
+	l.late = time.Time{}
+	c.backlog.resume()
+	if err := c.CatchUp(ctx, src); err != nil {
+		c.backlog.fail()
+		return err
+	}
+	return nil
+}
+
 // rest waits until there is something to do, and then for others to join it.
 func (c *Catalogue) rest(ctx context.Context, l *loop) {
+	behind, _ := c.backlog.gap()
+	switch n := c.backlog.len(); {
+	case n > c.backlog.size/2:
+		return
+	case n > 0:
+		c.pause(ctx, l, max(gather, leisure*l.took))
+		return
+	case behind:
+		c.pause(ctx, l, calm)
+		return
+	}
 	select {
 	case <-ctx.Done():
 		return
 	case l.sync = <-c.syncs:
+		l.all = true
 		return
 	case <-c.wake:
 	case <-time.After(pruneEvery):
 		return
 	}
 	wait := gather
-	if len(c.events) == 0 && !c.behind.Load() { // only contacts
+	if c.backlog.len() == 0 { // only contacts
 		wait = max(wait, contactsEvery-time.Since(l.flushed))
 	}
 	c.pause(ctx, l, wait)
 }
 
-// pause waits for d, or until somebody wants to see the next round.
+// pause waits for d, or until somebody wants to see everything written.
 func (c *Catalogue) pause(ctx context.Context, l *loop, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case l.sync = <-c.syncs:
+		l.all = true
 	case <-time.After(d):
 	}
 }
@@ -158,148 +209,6 @@ func (c *Catalogue) Sync(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// drain indexes what is buffered, and what was dropped before.
-func (c *Catalogue) drain(ctx context.Context, src Source) error {
-	for {
-		for c.behind.Swap(false) {
-			c.discard() // the journal has them all, and those that were dropped
-			if err := c.CatchUp(ctx, src); err != nil {
-				return err
-			}
-		}
-		events := c.buffered()
-		if len(events) == 0 {
-			return nil
-		}
-		// An event dropped while these were taken may belong before one of them.
-		if c.behind.Load() {
-			continue
-		}
-		if err := c.Index(ctx, events); err != nil {
-			return err
-		}
-	}
-}
-
-// buffered takes up to a batch from the buffer.
-func (c *Catalogue) buffered() (events []Event) {
-	for len(events) < batchEvents {
-		select {
-		case e := <-c.events:
-			events = append(events, e)
-		default:
-			return events
-		}
-	}
-	return events
-}
-
-func (c *Catalogue) discard() {
-	for {
-		select {
-		case <-c.events:
-		default:
-			return
-		}
-	}
-}
-
-// CatchUp indexes what src has beyond what is indexed. If src turns out to be
-// another journal than the one that was indexed, everything is read again.
-func (c *Catalogue) CatchUp(ctx context.Context, src Source) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	same, err := c.same(ctx, src)
-	if err != nil {
-		return fmt.Errorf("catch up with the journal: %w", err)
-	}
-	if !same {
-		c.log.Warn("the journal is not the one that was indexed: reading all of it")
-		if err := c.forget(ctx); err != nil {
-			return err
-		}
-	}
-	return c.catchUp(ctx, src)
-}
-
-// Reindex forgets uploads, deliveries, losses and what they say of devices, and
-// reads them from src. What agents said of themselves stays. Meanwhile queries
-// see part of it.
-func (c *Catalogue) Reindex(ctx context.Context, src Source) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if err := c.forget(ctx); err != nil {
-		return err
-	}
-	return c.catchUp(ctx, src)
-}
-
-func (c *Catalogue) catchUp(ctx context.Context, src Source) error {
-	c.counters.caughtUp.Add(1)
-	events := make([]Event, 0, batchEvents)
-	for e, err := range src.Events(c.Position()) {
-		if err != nil {
-			return fmt.Errorf("read the journal: %w", err)
-		}
-		if events = append(events, e); len(events) < batchEvents {
-			continue
-		}
-		if err := c.index(ctx, events); err != nil {
-			return err
-		}
-		events = events[:0]
-	}
-	return c.index(ctx, events)
-}
-
-// same reports whether src knows the newest upload that is indexed. If it does
-// not, it is a new journal in the place of the old, whose numbers begin again.
-func (c *Catalogue) same(ctx context.Context, src Source) (bool, error) {
-	var seq int64
-	var digest []byte
-	var none bool
-	err := c.write(ctx, func(b *batch) error {
-		found, err := b.get(`SELECT seq, sha256 FROM uploads ORDER BY seq DESC LIMIT 1`, nil, &seq, &digest)
-		none = !found
-		return err
-	})
-	if err != nil {
-		return false, err
-	}
-	if none {
-		return c.Position() == 0, nil
-	}
-	for e, err := range src.Events(uint64(seq) - 1) {
-		if err != nil {
-			return false, err
-		}
-		return e.What == spool.Accepted && e.Seq == uint64(seq) && string(e.Upload.Digest[:]) == string(digest), nil
-	}
-	return false, nil
-}
-
-// forget empties what the journal can fill again.
-func (c *Catalogue) forget(ctx context.Context) error {
-	err := c.write(ctx, func(b *batch) error {
-		for _, statement := range []string{
-			`DELETE FROM uploads`, `DELETE FROM deliveries`, `DELETE FROM losses`, `DELETE FROM activity`,
-			`UPDATE contacts SET device = NULL`, `DELETE FROM devices`,
-			`DELETE FROM meta WHERE key IN ('position', 'other_uploads')`,
-		} {
-			if _, err := b.exec(statement); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("empty the catalogue: %w", err)
-	}
-	c.devices = 0
-	c.position.Store(0)
-	return nil
 }
 
 // repair puts a new file in the place of one that was found damaged.

@@ -3,6 +3,7 @@ package catalogue
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,16 +58,17 @@ func TestCatalogueFollowsTheJournal(t *testing.T) {
 	}
 }
 
-// What does not fit into the buffer is read from the journal: nothing waits and nothing is missing.
+// What does not fit into the backlog is read from the journal: nothing waits and nothing is missing.
 func TestCatalogueFallsBehindAndCatchesUp(t *testing.T) {
-	j := many(3 * eventBuffer)
+	j := many(2500)
 	want := snapshot(t, filled(t, j))
 	c := fresh(t, Options{})
+	c.backlog.size = 500
 	for _, e := range j.events { // nobody takes them: Observe must not wait
 		c.Observe(e)
 	}
 	if c.Stats().Dropped == 0 {
-		t.Fatal("the buffer took everything; the test shows nothing")
+		t.Fatal("the backlog took everything; the test shows nothing")
 	}
 	run(t, c, j)
 	synced(t, c)
@@ -75,23 +77,58 @@ func TestCatalogueFallsBehindAndCatchesUp(t *testing.T) {
 	}
 }
 
-// The same while events keep coming in front of a running loop.
+// The same while events keep coming in front of a running loop, with no help
+// from Sync.
 func TestCatalogueFallsBehindWhileRunning(t *testing.T) {
-	all := many(2 * eventBuffer)
+	all := many(2500)
 	want := snapshot(t, filled(t, all))
 	j, c := newJournal(), fresh(t, Options{})
+	c.backlog.size = 100
 	run(t, c, j)
-	for _, e := range all.events {
+	for i, e := range all.events {
 		j.mu.Lock()
 		j.events = append(j.events, e)
 		j.mu.Unlock()
 		c.Observe(e)
+		if i == len(all.events)/2 {
+			synced(t, c) // catches up in the middle, and takes events again
+		}
 	}
-	synced(t, c)
+	last := all.events[len(all.events)-1].Seq
+	for deadline := time.Now().Add(30 * time.Second); c.Position() < last; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("at %d of %d: %+v", c.Position(), last, c.Stats())
+		}
+	}
 	if d := cmp.Diff(want, snapshot(t, c)); d != "" {
 		t.Error(d)
 	}
-	t.Logf("%+v", c.Stats())
+	if s := c.Stats(); s.Dropped == 0 || s.CaughtUp < 3 {
+		t.Errorf("it never fell behind: %+v", s)
+	}
+}
+
+// The backlog never holds what comes after a gap.
+func TestBacklogHasNoGaps(t *testing.T) {
+	b := backlog{size: 3}
+	for seq := range uint64(5) {
+		if took := b.add(Event{Seq: seq}); took != (seq < 3) {
+			t.Errorf("event %d taken: %v", seq, took)
+		}
+	}
+	if got := b.take(2); len(got) != 2 || got[0].Seq != 0 {
+		t.Errorf("took %+v", got)
+	}
+	if b.add(Event{Seq: 5}) {
+		t.Error("took an event behind a gap")
+	}
+	if behind, _ := b.gap(); !behind || b.len() != 1 {
+		t.Errorf("behind %v with %d", behind, b.len())
+	}
+	b.resume()
+	if !b.add(Event{Seq: 6}) || b.len() != 1 {
+		t.Error("does not take events again")
+	}
 }
 
 func TestCatalogueWritesWhatIsLeftWhenItStops(t *testing.T) {
@@ -125,24 +162,77 @@ func TestCatalogueTriesAgainWhenTheJournalFails(t *testing.T) {
 
 // A journal that was lost and begun again has numbers that were used before.
 func TestCatalogueNoticesAnotherJournal(t *testing.T) {
-	old, c := many(20), fresh(t, Options{})
-	catchUp(t, c, old)
-	see(t, c, seen(uploads.Device{Domain: "D", Name: "pc1"}, "a1", "192.0.2.7", old.at))
-	for name, j := range map[string]*journal{"empty": newJournal(), "shorter": day(), "longer": many(50)} {
+	for name, j := range map[string]*journal{"empty": newJournal(), "shorter": day(), "longer": many(50), "the same": many(20)} {
 		t.Run(name, func(t *testing.T) {
+			old, file := many(20), filepath.Join(t.TempDir(), "catalog.db")
+			c, err := Open(t.Context(), file, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			catchUp(t, c, old)
+			see(t, c, seen(uploads.Device{Domain: "D", Name: "pc1"}, "a1", "192.0.2.7", old.at))
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if name == "longer" {
+				j.events[30].Upload.Size++ // what is indexed has another content here
+				for i := range j.events {
+					j.events[i].Upload.Digest[0]++
+				}
+			}
+			c = openAt(t, file, Options{})
 			catchUp(t, c, j)
-			if d := cmp.Diff(namesOf(listed(t, filled(t, j), UploadFilter{})), namesOf(listed(t, c, UploadFilter{}))); d != "" {
+			want := snapshot(t, filled(t, j))
+			got := snapshot(t, c)
+			forgetContacts(&want)
+			forgetContacts(&got)
+			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)
+			}
+			if asked, again := j.asked, name != "the same"; (asked == 3) != again || (asked == 2) == again {
+				t.Errorf("the journal was read %d times, once of that for comparison", asked)
+			}
+			if tr := trace(t, c, "D/pc1"); len(tr.Strangers)+len(tr.Devices) == 0 {
+				t.Error("its contact is forgotten")
 			}
 		})
 	}
-	if d := device(t, c, "D/pc1"); len(d.Contacts) != 1 {
-		t.Errorf("contacts: %+v", d.Contacts)
+}
+
+func forgetContacts(s *contents) {
+	s.Counts.Strangers = 0
+	for i := range s.Devices {
+		s.Devices[i].Contacts, s.Devices[i].LastSeen = nil, time.Time{}
 	}
-	asked := old.asked
-	catchUp(t, filled(t, old), old) // the same one is not read from the start
-	if got := old.asked - asked; got != 3 {
-		t.Errorf("the journal was read %d times, want once to fill, once to compare and once to go on", got)
+}
+
+// An event that is unreadable for good does not keep the rest out.
+func TestCatalogueLeavesOutWhatTheJournalCannotRead(t *testing.T) {
+	j, c := many(30), fresh(t, Options{})
+	run(t, c, unreadable{j, 5})
+	synced(t, c)
+	if got := len(listed(t, c, UploadFilter{})); got != 29 || c.Stats().Unreadable != 1 {
+		t.Errorf("%d uploads, %d unreadable", got, c.Stats().Unreadable)
+	}
+}
+
+// unreadable is a journal of which one event is damaged.
+type unreadable struct {
+	*journal
+	seq uint64
+}
+
+func (u unreadable) Events(after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for e := range u.journal.Events(after) {
+			var err error
+			if e.Seq == u.seq {
+				e, err = Event{Seq: e.Seq}, errors.New("bad sum")
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
 	}
 }
 

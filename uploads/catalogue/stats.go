@@ -9,6 +9,7 @@ type Stats struct {
 	Batches           uint64 `json:"batches"`            // transactions of events
 	Dropped           uint64 `json:"dropped"`            // events that found the buffer full and were read again
 	CaughtUp          uint64 `json:"caught_up"`          // times the journal was read
+	Unreadable        uint64 `json:"unreadable"`         // events that the journal could not read
 	Sightings         uint64 `json:"sightings"`          // taken
 	SightingsDropped  uint64 `json:"sightings_dropped"`  // given up because the buffer was full or a write failed
 	StrangersDropped  uint64 `json:"strangers_dropped"`  // names without an upload, over a cap
@@ -22,7 +23,7 @@ type Stats struct {
 }
 
 type counters struct {
-	indexed, batches, dropped, caughtUp, sightings, sightingsDropped, strangersDropped,
+	indexed, batches, dropped, caughtUp, unreadable, sightings, sightingsDropped, strangersDropped,
 	identitiesDropped, devicesRefused, pruned, recreated, failures atomic.Uint64
 }
 
@@ -31,11 +32,11 @@ func (c *Catalogue) Stats() Stats {
 	n := &c.counters
 	return Stats{
 		Position: c.Position(), Indexed: n.indexed.Load(), Batches: n.batches.Load(),
-		Dropped: n.dropped.Load(), CaughtUp: n.caughtUp.Load(),
+		Dropped: n.dropped.Load(), CaughtUp: n.caughtUp.Load(), Unreadable: n.unreadable.Load(),
 		Sightings: n.sightings.Load(), SightingsDropped: n.sightingsDropped.Load(),
 		StrangersDropped: n.strangersDropped.Load(), IdentitiesDropped: n.identitiesDropped.Load(),
 		DevicesRefused: n.devicesRefused.Load(), Pruned: n.pruned.Load(),
 		Recreated: n.recreated.Load(), Failures: n.failures.Load(),
-		Queue: len(c.events), QueueSize: cap(c.events),
+		Queue: c.backlog.len(), QueueSize: c.backlog.size,
 	}
 }
