@@ -130,6 +130,7 @@ func (a *Agents) reachable(w http.ResponseWriter, r *http.Request) error {
 	if a.drain.started() {
 		return busy("this beacon is stopping", stoppingRetry, a.peer(r).String())
 	}
+	a.contacted(r)
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	h["Content-Type"] = []string{"text/plain; charset=utf-8"}

@@ -424,3 +424,79 @@ func TestBeaconRelaysToItsParent(t *testing.T) {
 		})
 	}
 }
+
+func TestFullDiskRefusesUploadsAlone(t *testing.T) {
+	c := load(t, t.TempDir(), config.Flags{})
+	c.Spool.MinFree = 1 << 60
+	at, _ := start(t, beacon.Options{Config: c})
+	if status, body := request(t, http.DefaultClient, "PUT", at.Agents[0]+ndi, "hello"); status != 507 || !strings.Contains(body, "spool-full") {
+		t.Errorf("upload: %d %s", status, body)
+	}
+	if status, _ := request(t, http.DefaultClient, "GET", at.Agents[0]+"/ManageSoftRL/", ""); status != 200 {
+		t.Errorf("reachability: %d", status)
+	}
+	if status, body := request(t, http.DefaultClient, "GET", at.Agents[0]+pollPath, ""); status != 404 || !strings.Contains(body, "not-found") {
+		t.Errorf("policy: %d %s", status, body)
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	c := load(t, t.TempDir(), config.Flags{})
+	c.Limits.Connections = 1
+	at, _ := start(t, beacon.Options{Config: c})
+	first, second := &http.Transport{}, &http.Transport{}
+	defer second.CloseIdleConnections()
+	if status, _ := request(t, &http.Client{Transport: first}, "GET", at.Agents[0]+"/ManageSoftRL/", ""); status != 200 {
+		t.Fatalf("%d", status)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		resp, err := (&http.Client{Transport: second}).Get(at.Agents[0] + "/ManageSoftRL/")
+		if err != nil {
+			answered <- 0
+			return
+		}
+		resp.Body.Close()
+		answered <- resp.StatusCode
+	}()
+	select {
+	case status := <-answered:
+		t.Errorf("the second connection was served beside the first: %d", status)
+	case <-time.After(200 * time.Millisecond):
+	}
+	first.CloseIdleConnections()
+	if status := <-answered; status != 200 {
+		t.Errorf("after the first was closed: %d", status)
+	}
+}
+
+// A large file is not kept in memory; what is served of it is still itself.
+func TestLargeFileIsServedFromDisk(t *testing.T) {
+	dir := t.TempDir()
+	at, _ := start(t, beacon.Options{Config: load(t, dir, config.Flags{})})
+	large := strings.Repeat("0123456789abcdef", 3<<16) // 3 MiB
+	staged := filepath.Join(dir, config.DropDir, ".staged")
+	folder := filepath.Join(staged, "Packages", "tool", "1.0")
+	err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, "tool.ndc"), []byte(large), 0o644),
+		os.Rename(staged, filepath.Join(dir, config.DropDir, "staged")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := at.Agents[0] + "/ManageSoftDL/Packages/tool/1.0/tool.ndc"
+	eventually(t, "the file", func() bool { status, _ := request(t, http.DefaultClient, "HEAD", path, ""); return status == 200 })
+	for range 2 {
+		if status, body := request(t, http.DefaultClient, "GET", path, ""); status != 200 || body != large {
+			t.Errorf("%d, %d bytes", status, len(body))
+		}
+	}
+	req, _ := http.NewRequest("GET", path, nil)
+	req.Header.Set("Range", "bytes=1048570-2097160")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body := text(t, resp); resp.StatusCode != 206 || body != large[1048570:2097161] {
+		t.Errorf("range: %d, %d bytes", resp.StatusCode, len(body))
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/gorilla/mux"
 
@@ -14,6 +13,7 @@ import (
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/contact"
 	"inventorybeacon/uploads/parent/problem"
 )
 
@@ -123,7 +123,7 @@ func (a *Agents) give(w http.ResponseWriter, r *http.Request, ans *answer) error
 		return err
 	}
 	a.Metrics.downloaded(status)
-	if ans.policy || len(r.Header["Beacon-Agent"]) > 0 {
+	if ans.policy || len(r.Header[contact.Header]) > 0 {
 		s := a.sighting(r, ans.device, ans.path)
 		if ans.policy {
 			s.Act = catalogue.ActPolicy
@@ -137,44 +137,4 @@ func (a *Agents) give(w http.ResponseWriter, r *http.Request, ans *answer) error
 		panic(http.ErrAbortHandler)
 	}
 	return nil
-}
-
-// sighted records a request that was refused.
-func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
-	var s catalogue.Sighting
-	switch {
-	case r.Method == http.MethodPut:
-		parts, _ := segments(mux.Vars(r)["path"]) // a bad name is recorded as it came
-		s = a.sighting(r, uploads.Device{}, shorten(strings.Join(parts, "/")))
-		if n, err := uploads.ParseName(lastOf(parts)); err == nil {
-			s.Device = deviceOf(n, s.Contact)
-		}
-		s.Act = catalogue.ActUpload
-	default:
-		t, err := aim(mux.Vars(r)["path"], r.URL.Query())
-		if (err != nil || !t.policy) && len(r.Header["Beacon-Agent"]) == 0 {
-			return
-		}
-		s = a.sighting(r, t.device, t.path)
-		if t.policy {
-			s.Act = catalogue.ActPolicy
-		}
-	}
-	s.Status, s.Code = status, string(code)
-	a.Seen(s)
-}
-
-func lastOf(parts []string) string {
-	if len(parts) == 0 {
-		return ""
-	}
-	return parts[len(parts)-1]
-}
-
-// sighting is what every sighting has.
-func (a *Agents) sighting(r *http.Request, d uploads.Device, what string) catalogue.Sighting {
-	c := agentOf(r)
-	// As paths and file names have it, so that it is one device everywhere.
-	c.Name = uploads.EscapeDevice(c.Name)
-	return catalogue.Sighting{At: time.Now().UTC(), Device: d, Peer: a.peer(r).String(), Contact: c, What: what}
 }

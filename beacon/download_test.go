@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"inventorybeacon/beacon"
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
@@ -353,5 +352,3 @@ func TestForwardedForCountsFromProxiesOnly(t *testing.T) {
 		})
 	}
 }
-
-var _ = beacon.NewMetrics

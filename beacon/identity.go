@@ -4,9 +4,14 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/contact"
+	"inventorybeacon/uploads/parent/problem"
 )
 
 // agentOf reads the Beacon-Agent header; one that cannot be read says nothing.
@@ -61,4 +66,59 @@ func (a *Agents) trusted(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// sighted records a request that was refused.
+func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
+	var s catalogue.Sighting
+	switch {
+	case r.Method == http.MethodPut:
+		escaped := mux.Vars(r)["path"]
+		parts, err := segments(escaped)
+		what := strings.Join(parts, "/")
+		if err != nil {
+			what = escaped // a bad name, as it came
+		}
+		s = a.sighting(r, uploads.Device{}, what)
+		if n, err := uploads.ParseName(lastOf(parts)); err == nil {
+			s.Device = deviceOf(n, s.Contact)
+		}
+		s.Act = catalogue.ActUpload
+	default:
+		t, err := aim(mux.Vars(r)["path"], r.URL.Query())
+		if (err != nil || !t.policy) && len(r.Header[contact.Header]) == 0 {
+			return
+		}
+		s = a.sighting(r, t.device, t.path)
+		if t.policy {
+			s.Act = catalogue.ActPolicy
+		}
+	}
+	s.Status, s.Code = status, string(code)
+	a.Seen(s)
+}
+
+func lastOf(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return parts[len(parts)-1]
+}
+
+// sighting is what every sighting has.
+func (a *Agents) sighting(r *http.Request, d uploads.Device, what string) catalogue.Sighting {
+	c := agentOf(r)
+	// As paths and file names have it, so that it is one device everywhere.
+	c.Name = uploads.EscapeDevice(c.Name)
+	return catalogue.Sighting{At: time.Now().UTC(), Device: d, Peer: a.peer(r).String(), Contact: c, What: what}
+}
+
+// contacted records that an agent which names itself was here.
+func (a *Agents) contacted(r *http.Request) {
+	if len(r.Header[contact.Header]) == 0 {
+		return
+	}
+	s := a.sighting(r, uploads.Device{}, r.URL.EscapedPath())
+	s.Status = http.StatusOK
+	a.Seen(s)
 }

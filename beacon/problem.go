@@ -23,6 +23,7 @@ import (
 // Errors about the request itself.
 var (
 	errNoPath     = errors.New("nothing is served at this path")
+	errMethod     = errors.New("this path does not take this method")
 	errNotHeld    = errors.New("this beacon issued no receipt for it")
 	errBadRequest = errors.New("bad request")
 	errNoLength   = errors.New("an HTTP/1.0 request with a body needs a Content-Length")
@@ -48,6 +49,7 @@ var verdicts = []struct {
 	{policy.ErrNone, http.StatusNotFound, problem.NotFound},
 	{policy.ErrNoFile, http.StatusNotFound, problem.NotFound},
 	{errNoPath, http.StatusNotFound, problem.NotFound},
+	{errMethod, http.StatusMethodNotAllowed, problem.MethodNotAllowed},
 	{errNotHeld, http.StatusNotFound, problem.NotFound},
 	{errBadRange, http.StatusRequestedRangeNotSatisfiable, problem.BadRange},
 	{errNoLength, http.StatusLengthRequired, problem.LengthRequired},
@@ -123,13 +125,8 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
 	return h(w, r)
 }
 
-var errMethod = errors.New("method not allowed")
-
 // judge looks an error up.
 func judge(err error) (status int, code problem.Code) {
-	if errors.Is(err, errMethod) {
-		return http.StatusMethodNotAllowed, problem.MethodNotAllowed
-	}
 	for _, v := range verdicts {
 		if errors.Is(err, v.err) {
 			return v.status, v.code

@@ -165,6 +165,7 @@ func (a *Agents) head(w http.ResponseWriter, r *http.Request) error {
 	if !held {
 		return errNotHeld
 	}
+	a.contacted(r)
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	h["Repr-Digest"] = []string{hop.FormatDigest(receipt.SHA256)}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
@@ -269,5 +270,23 @@ func TestRefusalIsSeen(t *testing.T) {
 	seen := s.lastSeen(t)
 	if seen.Status != 507 || seen.Code != "spool-full" || seen.Device != (uploads.Device{Domain: "EXAMPLE", Name: "pc1"}) || seen.Act != catalogue.ActUpload {
 		t.Errorf("seen %+v", seen)
+	}
+}
+
+// deadlines is a response that notes the limits set for writing it.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
+
+// An answer has its time after the body, however long that takes to come.
+func TestAnswerHasItsTimeAfterTheBody(t *testing.T) {
+	s := newSite(t)
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", ndi, strings.NewReader("hello")))
+	if len(w.set) != 2 || !w.set[0].IsZero() || time.Until(w.set[1]) <= 0 || w.Code != 200 {
+		t.Errorf("%d, deadlines %v", w.Code, w.set)
 	}
 }

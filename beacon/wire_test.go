@@ -245,3 +245,17 @@ func TestUploadIsNeverRedirected(t *testing.T) {
 		t.Errorf("the honest twin: %d", resp.StatusCode)
 	}
 }
+
+// A sender on a real socket that reads nothing before it has written all of its
+// body still finds the refusal, although nobody wanted the body.
+func TestSenderThatReadsLastFindsRefusal(t *testing.T) {
+	s := newSite(t)
+	s.full = true
+	addr := s.runs(t)
+	for range 5 {
+		answers := say(t, addr, fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", ndi, 6<<20, strings.Repeat("x", 6<<20)))
+		if len(answers) != 1 || answers[0].StatusCode != 507 || code(t, answers[0]) != "spool-full" {
+			t.Fatalf("%+v", answers)
+		}
+	}
+}

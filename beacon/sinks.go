@@ -1,0 +1,123 @@
+package beacon
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"inventorybeacon/beacon/config"
+	"inventorybeacon/beacon/dial"
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/directory"
+	"inventorybeacon/uploads/objectstore"
+	"inventorybeacon/uploads/parent"
+	"inventorybeacon/uploads/relay"
+)
+
+// openGuard lists whom the beacon may connect to.
+func (b *Beacon) openGuard(context.Context) (err error) {
+	var upstreams []string
+	for _, r := range b.config.Relay {
+		if r.Beacon != nil {
+			upstreams = append(upstreams, r.Beacon.URL)
+		}
+		if r.S3 != nil {
+			upstreams = append(upstreams, storeHosts(r.S3)...)
+		}
+	}
+	b.guard, err = dial.New(upstreams, config.Addrs(b.config.AgentNetworks))
+	if err != nil {
+		return err
+	}
+	b.guard.Refuse = func(address, reason string) {
+		b.metrics.dialsRefused.Inc()
+		b.log.Error("refused to connect: only configured upstreams outside agent_networks are", "address", address, "reason", reason)
+	}
+	return nil
+}
+
+// storeHosts are the hosts by which an object store is called: its own, the
+// bucket's, and for Amazon's the ones its clients make of them.
+func storeHosts(s *config.S3) []string {
+	u, err := url.Parse(s.Endpoint)
+	if err != nil {
+		return nil // the configuration was checked
+	}
+	hosts := []string{u.Host}
+	if strings.HasSuffix(u.Hostname(), ".amazonaws.com") && s.Region != "" {
+		hosts = append(hosts, "s3."+s.Region+".amazonaws.com", "s3.dualstack."+s.Region+".amazonaws.com")
+	}
+	var out []string
+	for _, h := range hosts {
+		out = append(out, u.Scheme+"://"+h, u.Scheme+"://"+s.Bucket+"."+h)
+	}
+	return out
+}
+
+// transport is one whose connections the guard lets out, and no proxy.
+func (b *Beacon) transport(ca string) (*http.Transport, error) {
+	t := parent.NewTransport()
+	t.DialContext, t.Proxy = b.guard.DialContext, nil
+	if ca == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates to trust: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", ca)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return t, nil
+}
+
+func (b *Beacon) openRelays(context.Context) error {
+	for _, r := range b.config.Relay {
+		sink, err := b.sink(r)
+		if err != nil {
+			return fmt.Errorf("relay %s: %w", r.Name, err)
+		}
+		b.relays = append(b.relays, relay.New(relay.Options{
+			Name: r.Name, Queue: b.spool, Sink: sink, Quarantine: b.quarantine, Log: b.log,
+		}))
+	}
+	return nil
+}
+
+func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
+	switch {
+	case r.Directory != nil:
+		s, err := directory.Open(r.Directory.Path, directory.Options{
+			MaxFiles: r.Directory.MaxFiles, MaxBytes: int64(r.Directory.MaxBytes), Identity: b.config.Name, Log: b.log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		b.closers = append(b.closers, s.Close)
+		return s, nil
+	case r.S3 != nil:
+		t, err := b.transport(r.S3.CA)
+		if err != nil {
+			return nil, err
+		}
+		return objectstore.Open(objectstore.Options{
+			Endpoint: r.S3.Endpoint, Bucket: r.S3.Bucket, Prefix: r.S3.Prefix, Region: r.S3.Region, Style: r.S3.Style,
+			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), Transport: t, Identity: b.config.Name, Log: b.log,
+		})
+	}
+	t, err := b.transport(r.Beacon.CA)
+	if err != nil {
+		return nil, err
+	}
+	return &parent.Sink{
+		Client:    &parent.Client{HTTP: &http.Client{Transport: t}, Identity: b.config.Name},
+		Locations: parent.Fixed{{Name: r.Name, Root: strings.TrimSuffix(r.Beacon.URL, "/")}},
+	}, nil
+}
