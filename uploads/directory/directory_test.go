@@ -167,6 +167,30 @@ func TestSinkNoticesWhatImportersDo(t *testing.T) {
 	}
 }
 
+// A file that appears without the folder showing it, as two changes within one
+// tick of the clock can, is not overwritten either.
+func TestSinkOverwritesNothingItDoesNotKnow(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, directory.Options{})
+	mustDeliver(t, s, uploadstest.Parcel(t, "Logs", "PC0.log", []byte("first")))
+	folder := filepath.Join(dir, "Incoming/Logs")
+	before, err := os.Stat(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, "Logs/PC1.log", []byte("other"))
+	put(t, dir, "Logs/PC2.log", []byte("same"))
+	if err := os.Chtimes(folder, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	p := uploadstest.Parcel(t, "Logs", "PC1.log", []byte("right"))
+	mustDeliver(t, s, p, uploadstest.Parcel(t, "Logs", "PC2.log", []byte("same")))
+	got := visible(t, dir)
+	if string(got["Logs/PC1.log"]) != "other" || string(got["Logs/PC1."+p.Digest.String()[:8]+".log"]) != "right" || len(got) != 4 {
+		t.Errorf("files %q", names(got))
+	}
+}
+
 func TestSinkSweepsOnlyItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, directory.Options{}).Close()

@@ -11,8 +11,8 @@ import (
 )
 
 // A plan decides which file goes next. It holds no file, only sequence numbers,
-// so that a backlog of millions costs tens of bytes each. It does no I/O, starts
-// nothing and is told the time.
+// so that a backlog costs some tens of bytes a file and a few hundred a line. It
+// does no I/O, starts nothing and is told the time.
 //
 // Files of one device and kind form a line and go one by one, oldest first.
 // Lines do not wait for each other.

@@ -52,6 +52,20 @@ func cutBeforeAnswer(t *testing.T, d *Destination) {
 	wantHeld(t, d, parcels...)
 }
 
+// keptAliveConnectionDies between two files: that is not worth a failure.
+func keptAliveConnectionDies(t *testing.T, d *Destination) {
+	connected(t, d)
+	s := d.Open(t)
+	var parcels []uploads.Parcel
+	for i := range 20 {
+		p := Parcel(t, "Logs", fmt.Sprintf("PC%d.log", i), Noise(200_000, byte(i)))
+		deliver(t, d, s, p)
+		d.Proxy.Drop()
+		parcels = append(parcels, p)
+	}
+	wantHeld(t, d, parcels...)
+}
+
 func hangingDestination(t *testing.T, d *Destination) {
 	connected(t, d)
 	p := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", Noise(16<<20-1, 1)) // more than the kernels' buffers

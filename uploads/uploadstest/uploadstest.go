@@ -64,6 +64,7 @@ func TestSink(t *testing.T, fresh func(t *testing.T) *Destination) {
 		{"StopsWhenCancelled", stopsWhenCancelled},
 		{"ConnectionCutInBody", cutInBody},
 		{"ConnectionCutBeforeAnswer", cutBeforeAnswer},
+		{"KeptAliveConnectionDies", keptAliveConnectionDies},
 		{"HangingDestination", hangingDestination},
 		{"SlowDestination", slowDestination},
 		{"AnswersOfStrangers", answersOfStrangers},
