@@ -22,11 +22,10 @@ type entry struct {
 	// metaLen is how much metadata the record has.
 	metaLen int
 
-	got      uint32 // bits of the sinks that have it
-	left     bool   // the spool holds it no longer
-	lost     bool
-	replayed bool // it was there when the spool was opened
-	marks    []markAt
+	got   uint32 // bits of the sinks that have it
+	left  bool   // the spool holds it no longer
+	lost  bool
+	marks []markAt
 
 	older *entry     // the one before it of the same name
 	stale []*segment // that hold its record too, since it was copied

@@ -69,7 +69,8 @@ func (s *Spool) archivedEvents(after uint64, known map[uint64]bool, live []Event
 		}
 	}
 	slices.SortFunc(refs, func(a, b eventRef) int { return cmp.Compare(a.seq, b.seq) })
-	return refs
+	// A run that was cut short may have written a receipt twice.
+	return slices.CompactFunc(refs, func(a, b eventRef) bool { return a.seq == b.seq })
 }
 
 func (s *Spool) eventAt(ref eventRef, live []Event) (Event, error) {

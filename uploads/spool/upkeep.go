@@ -111,7 +111,7 @@ func (s *Spool) freeSegment(seg *segment) error {
 		return nil // an older segment has to go first
 	}
 	if !seg.emptied {
-		if err := s.archive.Append(s.unarchived(leaving)); err != nil {
+		if err := s.archive.Append(receiptsFor(leaving)); err != nil {
 			return err
 		}
 		if err := s.copyMarks(marks); err != nil {
@@ -171,20 +171,16 @@ func (s *Spool) contents(seg *segment) (leaving []*entry, marks []markOf, cuts [
 	return leaving, marks, cuts, true
 }
 
-// unarchived makes receipts of the entries, leaving out those that a run that
-// was cut short has already written.
-func (s *Spool) unarchived(entries []*entry) (out []*receipts.Entry) {
-	for _, e := range entries {
-		if e.replayed && !e.nameless {
-			if old, err := s.archive.FindExact(e.file); err == nil && old != nil && old.Upload.Seq == e.Seq {
-				continue
-			}
-		}
-		re := &receipts.Entry{Upload: e.Upload}
+// receiptsFor makes receipts of the entries. A run that was cut short may have
+// written some of them; they are written again, since what can be read of
+// those need not be on the disk.
+func receiptsFor(entries []*entry) []*receipts.Entry {
+	out := make([]*receipts.Entry, len(entries))
+	for i, e := range entries {
+		out[i] = &receipts.Entry{Upload: e.Upload}
 		for _, m := range e.marks {
-			re.Marks = append(re.Marks, m.Mark)
+			out[i].Marks = append(out[i].Marks, m.Mark)
 		}
-		out = append(out, re)
 	}
 	return out
 }
@@ -542,9 +538,6 @@ func (s *Spool) Ready(ctx context.Context, n int) error {
 // settle ends the opening: leftovers of ours are swept, unless something is
 // missing whose body they might be, and the upkeep may begin.
 func (s *Spool) settle(incomplete bool) {
-	for _, e := range s.entries {
-		e.replayed = true
-	}
 	s.recovery.Segments = len(s.segments)
 	if !incomplete {
 		s.sweep(blobDir, blobSuffix, s.referenced())
