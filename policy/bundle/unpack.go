@@ -148,7 +148,7 @@ func (u *unpacker) unpack(src string) error {
 	}
 	switch {
 	case info.IsDir():
-		return u.folder(src)
+		return u.folder(src, info)
 	case !info.Mode().IsRegular():
 		u.mistakes.add("", 0, "it is neither a folder nor a file; links are not followed")
 		return nil
@@ -158,6 +158,9 @@ func (u *unpacker) unpack(src string) error {
 		return err
 	}
 	defer f.Close()
+	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) { // a link has taken its place
+		return errors.Join(ErrChanging, err)
+	}
 	return u.archive(f, info.Size())
 }
 
@@ -292,12 +295,15 @@ func (u *unpacker) zipEntry(e *zip.File) error {
 	return u.put(e.Name, e.Modified, r)
 }
 
-func (u *unpacker) folder(src string) error {
+func (u *unpacker) folder(src string, info fs.FileInfo) error {
 	from, err := os.OpenRoot(src)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
+	if opened, err := from.Stat("."); err != nil || !os.SameFile(info, opened) { // a link has taken its place
+		return errors.Join(ErrChanging, err)
+	}
 	return fs.WalkDir(from.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

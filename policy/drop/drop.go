@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -124,14 +125,16 @@ func (f *Folder) Scan(ctx context.Context, now time.Time) (next time.Time, err e
 // was decided about.
 func (f *Folder) consider(ctx context.Context, name string, now time.Time) time.Time {
 	look, err := bundle.LookAt(filepath.Join(f.dir, name))
-	if err != nil { // gone, or changing under our hands
-		delete(f.entries, name)
-		return now.Add(f.o.Settle)
-	}
 	e := f.entries[name]
-	if e == nil || !e.look.Same(look) {
+	if e == nil || err == nil && !e.look.Same(look) {
 		e = &entry{look: look, still: now}
 		f.entries[name] = e
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // gone, or changing under our hands
+		return now.Add(f.o.Settle)
+	case err != nil:
+		return f.later(name, err, e, now)
 	}
 	due := e.still.Add(f.o.Settle)
 	if due.Before(e.retry) {
