@@ -202,6 +202,9 @@ func (c Contact) check() error {
 // hidden says which characters could make one text look like another, or
 // disturb the terminal it is printed on.
 func hidden(r rune) bool {
+	if r >= ' ' && r <= '~' { // nearly all there ever is, on the way of every poll
+		return false
+	}
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 
