@@ -543,7 +543,7 @@ func TestReadersSeeWholeRevisions(t *testing.T) {
 func TestManyOverlapsAreMadeWhenAskedFor(t *testing.T) {
 	s := openStore(t, t.TempDir(), newClock())
 	var res revision.Result
-	for _, letter := range strings.Split("abcdefghijk", "") {
+	for letter := range strings.SplitSeq("abcdefghijk", "") {
 		res = publish(t, s, manifest(letter, "applies_to: {devices: [\"*"+letter+"*\"]}\nsettings: {S: {"+letter+": x}}\n"))
 	}
 	if !slices.ContainsFunc(res.Warnings, func(w string) bool { return strings.Contains(w, "overlap") }) {
