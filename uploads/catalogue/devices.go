@@ -78,12 +78,18 @@ func (c *Catalogue) Device(ctx context.Context, name string) ([]Device, error) {
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
-	q = query{}
+	return c.listDevices(ctx, devicesThatCalled(name))
+}
+
+// devicesThatCalled selects by the address or the agent id of a contact.
+func devicesThatCalled(name string) *query {
+	q := &query{}
 	q.add(deviceColumns)
-	q.where(`id IN (SELECT device FROM contacts WHERE address = ?1 UNION SELECT device FROM contacts WHERE agent_id = ?2)`, address(name), name)
+	q.where(`id IN (SELECT device FROM contacts WHERE address = ? UNION SELECT device FROM contacts WHERE agent_id = ? AND agent_id <> '')`,
+		address(name), name)
 	q.add(orders[ByName])
 	q.add(` LIMIT ?`, DefaultLimit)
-	return c.listDevices(ctx, &q)
+	return q
 }
 
 // address brings an address to the form in which it is stored, if it is one.
@@ -141,16 +147,22 @@ func (c *Catalogue) describe(ctx context.Context, d *deviceRow) (err error) {
 	if d.Contacts, err = read(ctx, c, &q, scanContact); err != nil {
 		return err
 	}
-	q = query{}
-	q.add(contactColumns)
-	q.where(`agent_id IN (SELECT agent_id FROM contacts WHERE device = ? AND agent_id <> '')`, d.id)
-	q.where(`device IS NOT ?`, d.id)
-	q.add(latestFirst)
-	q.add(` LIMIT ?`, identitiesPerDevice)
-	others, err := read(ctx, c, &q, scanContact)
+	others, err := read(ctx, c, sameAgents(d.id), scanContact)
 	d.CloneDetail = cloneDetail(d.Device, others)
 	d.Clone = d.CloneDetail != ""
 	return err
+}
+
+// sameAgents selects the contacts elsewhere under an agent id of a device.
+func sameAgents(device int64) *query {
+	q := &query{}
+	q.add(contactColumns)
+	q.where(`agent_id <> ''`) // has the index used
+	q.where(`agent_id IN (SELECT agent_id FROM contacts WHERE device = ? AND agent_id <> '')`, device)
+	q.where(`device IS NOT ?`, device)
+	q.add(latestFirst)
+	q.add(` LIMIT ?`, identitiesPerDevice)
+	return q
 }
 
 const latestFirst = ` ORDER BY last_seen DESC, id DESC`

@@ -22,7 +22,11 @@ const (
 
 // Uploads lists uploads, newest first.
 func (c *Catalogue) Uploads(ctx context.Context, f UploadFilter) ([]Upload, error) {
-	var q query
+	return c.uploads(ctx, f.query())
+}
+
+func (f UploadFilter) query() *query {
+	q := &query{}
 	q.add(uploadColumns)
 	if f.Device != "" {
 		q.whereDevice(f.Device)
@@ -36,8 +40,11 @@ func (c *Catalogue) Uploads(ctx context.Context, f UploadFilter) ([]Upload, erro
 	if f.State != "" {
 		q.where(`state = ? AND resent = 0`, f.State)
 	}
+	if f.State != "" && f.State != StateDelivered {
+		q.where(`state <> 'delivered'`) // has the index of the few used
+	}
 	q.add(` ORDER BY received DESC, seq DESC LIMIT ?`, limit(f.Limit))
-	return c.uploads(ctx, &q)
+	return q
 }
 
 // Upload finds the newest upload with a receipt identifier, or the only one

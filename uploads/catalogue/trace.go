@@ -92,15 +92,19 @@ func (c *Catalogue) strangers(ctx context.Context, name string) ([]Contact, erro
 	if name == "" {
 		return []Contact{}, nil
 	}
-	var q query
+	return read(ctx, c, strangersCalled(name), scanContact)
+}
+
+func strangersCalled(name string) *query {
+	q := &query{}
 	q.add(contactColumns)
 	q.where(`device IS NULL`)
 	whole, domain, base := names(name)
-	q.where(`name_key = ? OR (name_key = ? AND domain_key = ? AND name_key <> '') OR address = ? OR agent_id = ?`,
+	q.where(`name_key = ? OR (name_key = ? AND domain_key = ? AND name_key <> '') OR address = ? OR (agent_id = ? AND agent_id <> '')`,
 		whole, base, domain, address(name), name)
 	q.add(latestFirst)
 	q.add(` LIMIT ?`, traceRows)
-	return read(ctx, c, &q, scanContact)
+	return q
 }
 
 // Where a device's own uploads are meant, its domain has to be the same.
