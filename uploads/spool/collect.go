@@ -189,10 +189,14 @@ func (c *collected) commit(d disk.Disk) (string, error) {
 	return c.blob.commit(d)
 }
 
-// item makes the upload's record. The body is not copied.
+// item makes the upload's record. The body is not copied: the metadata goes
+// into the headroom before it.
 func (c *collected) item(u *journal.Upload) (*item, error) {
-	var small [headroom]byte
-	meta := journal.AppendUpload(small[:0], u, false)
+	var room []byte
+	if c.buf != nil {
+		room = c.buf.b[: 0 : headroom-journal.RecordHeader]
+	}
+	meta := journal.AppendUpload(room, u, false)
 	if len(meta) > maxMeta {
 		return nil, fmt.Errorf("%w: %d bytes of description; %d are allowed", uploads.ErrTooLarge, len(meta), maxMeta)
 	}
@@ -208,7 +212,7 @@ func (c *collected) item(u *journal.Upload) (*item, error) {
 		copy(it.buf[head:], c.buf.b[headroom:][:c.size])
 	}
 	it.rec.Meta = it.buf[journal.RecordHeader:head]
-	copy(it.rec.Meta, meta)
+	copy(it.rec.Meta, meta) // they may overlap
 	return it, nil
 }
 

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
@@ -130,8 +131,10 @@ func roomError(err error) error {
 
 // wrote takes note that a member of the group has been written or has failed.
 func (s *Spool) wrote(g *group, err error) {
-	if broken := (*brokenError)(nil); errors.As(err, &broken) && g.err == nil {
-		g.err = err
+	if err != nil && g.err == nil {
+		if _, broken := errors.AsType[*brokenError](err); broken {
+			g.err = err
+		}
 	}
 	if g.unwritten--; g.unwritten == 0 && g.closed {
 		close(g.written)
@@ -227,8 +230,11 @@ func (s *Spool) acknowledge(g *group) (events []Event) {
 		if !s.replaying {
 			s.mark = it.rec.Last()
 		}
-		if it.durable != nil {
-			events = append(events, it.durable(g.seg, it.rec)...)
+		if it.durable == nil {
+			continue
+		}
+		if told := it.durable(g.seg, it.rec); s.o.Observe != nil {
+			events = append(events, told...)
 		}
 	}
 	if g.seg.full && g.seg.syncing == 0 {
@@ -303,11 +309,25 @@ func (s *Spool) fresh() (*segment, error) {
 		s.kick()
 		return seg, nil
 	}
+	if seg := s.takeSurplus(); seg != nil {
+		return seg, nil
+	}
 	number := s.nextFile
 	s.nextFile++
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	return makeSegment(s.disk, number, s.o.SegmentBytes, false, nil)
+}
+
+// takeSurplus takes a free segment that was to be filled first.
+func (s *Spool) takeSurplus() *segment {
+	i := slices.IndexFunc(s.surplus, func(seg *segment) bool { return seg.header.Capacity == s.o.SegmentBytes })
+	if i < 0 {
+		return nil
+	}
+	seg := s.surplus[i]
+	s.surplus = slices.Delete(s.surplus, i, i+1)
+	return seg
 }
 
 // install makes a free segment the active one. Cuts that are still to be

@@ -21,6 +21,7 @@ type upkeep struct {
 	opening bool     // nothing is done before the replay is through
 	blobs   []string // of files that left
 	spares  int      // wanted
+	making  int      // being filled
 }
 
 // kick starts the upkeep. s.mu is held.
@@ -29,10 +30,12 @@ func (s *Spool) kick() {
 		return
 	}
 	s.upkeep.wanted = true
-	if !s.upkeep.running {
-		s.upkeep.running = true
-		go s.keepUp()
+	if s.upkeep.running {
+		s.idle.Broadcast()
+		return
 	}
+	s.upkeep.running = true
+	go s.keepUp()
 }
 
 func (s *Spool) keepUp() {
@@ -53,11 +56,17 @@ func (s *Spool) keepUp() {
 // tidy goes once through everything that may have to be done. What fails is
 // tried again when there is next a reason to look.
 func (s *Spool) tidy() {
+	s.tidyNow()
+	s.stock()
+}
+
+// tidyNow is the part that does not wait for uploads to pause: it is what gives
+// them room.
+func (s *Spool) tidyNow() {
 	s.removeBlobs()
 	s.freeSegments()
 	s.sealSegments()
 	s.compact()
-	s.stock()
 }
 
 func (s *Spool) removeBlobs() {
@@ -278,7 +287,7 @@ func (s *Spool) reusable(seg *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.o.Recycle && !seg.broken && !seg.gone && seg.header.Capacity == s.o.SegmentBytes &&
-		len(s.spares)+len(s.surplus) < s.upkeep.spares
+		len(s.spares)+len(s.surplus)+s.upkeep.making < s.upkeep.spares
 }
 
 // recycle makes a freed segment a spare, or one that stock makes a spare.
@@ -397,10 +406,13 @@ func (s *Spool) compactSegment(seg *segment) error {
 	entries := slices.DeleteFunc(slices.Clone(seg.entries), func(e *entry) bool { return e.left || e.seg != seg })
 	s.mu.Unlock()
 	for _, e := range entries {
-		if err := s.pace(); err != nil {
-			return nil
+		p := s.pin(e.Seq)
+		if p == nil {
+			continue // it left
 		}
-		if err := s.copyUpload(e); err != nil {
+		err := s.copyUpload(e)
+		s.unpin(p)
+		if err != nil {
 			return err
 		}
 	}
@@ -451,60 +463,90 @@ func (s *Spool) moved(e *entry, seg *segment, r journal.Record) {
 	}
 }
 
-// pace waits until no upload waits for the disk.
+// pace waits until no upload waits for the disk. What cannot wait as long is
+// done meanwhile.
 func (s *Spool) pace() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.appending > 0 && !s.closed {
+	for !s.closed {
+		if s.upkeep.wanted {
+			s.upkeep.wanted = false
+			s.mu.Unlock()
+			s.tidyNow()
+			s.mu.Lock()
+			continue
+		}
+		if s.appending == 0 {
+			return nil
+		}
 		s.idle.Wait()
 	}
-	if s.closed {
-		return uploads.ErrClosed
-	}
-	return nil
+	return uploads.ErrClosed
 }
 
 // stock makes spares, and removes what is too much.
 func (s *Spool) stock() {
 	for s.pace() == nil {
-		s.mu.Lock()
-		var seg *segment
-		if n := len(s.surplus); n > 0 {
-			seg = s.surplus[n-1]
-			s.surplus = s.surplus[:n-1]
-		}
-		missing := s.upkeep.spares > len(s.spares)
-		number := s.nextFile
-		if seg == nil && missing {
-			s.nextFile++
-		}
-		s.mu.Unlock()
-		var err error
-		switch {
-		case seg != nil && missing && seg.header.Capacity == s.o.SegmentBytes:
-			if err = seg.fill(s.pace); err != nil {
-				err = errors.Join(err, s.removeSegment(seg))
-			}
-		case seg != nil:
-			if err = s.removeSegment(seg); err == nil {
-				continue
-			}
-		case missing:
-			seg, err = makeSegment(s.disk, number, s.o.SegmentBytes, true, s.pace)
-		default:
+		seg, number, missing := s.nextSpare()
+		if seg == nil && !missing {
 			return
 		}
+		seg, err := s.makeSpare(seg, number, missing)
+		s.mu.Lock()
+		s.upkeep.making = 0
+		if seg != nil && err == nil {
+			s.spares = append(s.spares, seg)
+			s.idle.Broadcast()
+		}
+		s.mu.Unlock()
 		if err != nil {
 			if !errors.Is(err, uploads.ErrClosed) {
 				s.log.Warn("no spare segment made", "err", err)
 			}
 			return
 		}
-		s.mu.Lock()
-		s.spares = append(s.spares, seg)
-		s.idle.Broadcast()
-		s.mu.Unlock()
 	}
+}
+
+// nextSpare tells what to make a spare of: a free segment, or a file of that
+// number; or what to remove, if none is missing.
+func (s *Spool) nextSpare() (seg *segment, number uint64, missing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	missing = s.upkeep.spares > len(s.spares)
+	if missing {
+		s.upkeep.making = 1
+		seg = s.takeSurplus()
+	}
+	if seg == nil && len(s.surplus) > 0 {
+		seg, missing = s.surplus[0], false
+		s.surplus = s.surplus[1:]
+	}
+	if seg == nil && missing {
+		number = s.nextFile
+		s.nextFile++
+	}
+	return seg, number, missing
+}
+
+func (s *Spool) makeSpare(seg *segment, number uint64, missing bool) (*segment, error) {
+	if seg == nil {
+		return makeSegment(s.disk, number, s.o.SegmentBytes, true, s.pace)
+	}
+	if !missing {
+		return nil, s.removeSegment(seg)
+	}
+	err := seg.fill(s.pace)
+	if errors.Is(err, uploads.ErrClosed) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.surplus = append(s.surplus, seg) // the next open fills it
+		return nil, err
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.removeSegment(seg))
+	}
+	return seg, nil
 }
 
 // Ready waits until n segments are spare, and keeps as many from now on. It is
