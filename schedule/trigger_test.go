@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,73 +99,5 @@ func TestTextIsReadStrictly(t *testing.T) {
 	}
 	if _, err := ParseCatchup("always"); err == nil {
 		t.Error("catchup always was taken")
-	}
-}
-
-func TestAttributesAreRead(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		in   Attributes
-		want Trigger
-	}{
-		{"now, as sites write it", Attributes{Type: "Now", Param: "1", TimeStart: "093000", DateStart: "20260105", Window: "0"},
-			Trigger{Type: TypeNow}},
-		{"daily", Attributes{Type: "Daily", Param: "2", TimeStart: "000500", DateStart: "20260105", Repeat: "43200", Duration: "86400", Window: "3600"},
-			Trigger{Type: TypeDaily, At: Clock(5 * time.Minute), Start: Date{2026, 1, 5}, Every: 2, Repeat: 12 * time.Hour, For: day, Window: time.Hour}},
-		{"a repetition without an end is none", Attributes{Type: "Daily", Repeat: "60"}, Trigger{Type: TypeDaily}},
-		{"bare", Attributes{Type: "OnConnect"}, Trigger{Type: TypeConnect}},
-	} {
-		got, err := c.in.Trigger()
-		if err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if d := cmp.Diff(c.want, got); d != "" {
-			t.Errorf("%s: %s", c.name, d)
-		}
-	}
-	bad := Attributes{Type: "Hourly", Param: "x", TimeStart: "9", DateStart: "5 January", Repeat: "1h", Duration: "-", Window: "99999999999"}
-	_, err := bad.Trigger()
-	for _, name := range []string{"TYPE:", "TYPE_PARAM:", "TIMESTART:", "DATESTART:", "REPEAT:", "DURATION:", "TIMEWINDOW:"} {
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s is not in the mistakes: %v", name, err)
-		}
-	}
-}
-
-// What a document says is due when the trigger it was written from is.
-func TestAttributesMeanTheSame(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		want := drawTrigger(rt)
-		loc := zone(t, drawZone.Draw(rt, "zone"))
-		a, err := want.Schedule("key", loc)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		now := time.Unix(rapid.Int64Range(1.7e9, 1.83e9).Draw(rt, "now"), 0)
-		best := time.Time{}
-		for _, at := range want.Attributes() {
-			got, err := at.Trigger()
-			if err != nil {
-				rt.Fatalf("%+v: %v", at, err)
-			}
-			b, err := got.Schedule("key", loc)
-			if err != nil {
-				rt.Fatal(err)
-			}
-			best = earlier(best, b.Next(now))
-		}
-		if next := a.Next(now); !next.Equal(best) {
-			rt.Fatalf("due %v, as written in a document %v: %+v", next, best, want.Attributes())
-		}
-	})
-}
-
-func TestAttributesOfAWeekAreOneForEachDay(t *testing.T) {
-	tr := Trigger{Type: TypeWeekly, At: Clock(time.Hour), Weekdays: []time.Weekday{time.Monday, time.Wednesday}}
-	got := fmt.Sprintf("%+v", tr.Attributes())
-	const want = "[{Type:Weekly Param:1 TimeStart:010000 DateStart:20240101 Repeat: Duration: Window:0}" +
-		" {Type:Weekly Param:1 TimeStart:010000 DateStart:20240103 Repeat: Duration: Window:0}]"
-	if got != want {
-		t.Errorf("%s, want %s", got, want)
 	}
 }
