@@ -103,17 +103,18 @@ type buffer struct {
 
 const (
 	smallestBuffer = 4 << 10
-	bufferClasses  = 10 // up to 2 MiB
+	bufferClasses  = 9 // up to 1 MiB
 )
 
 var buffers [bufferClasses]sync.Pool
 
 // bufferFor returns a buffer with room for n bytes behind the headroom. Sizes
-// are powers of two, so that freed ones fit others.
+// are powers of two, so that freed ones fit others, and one byte, in which a
+// body of such a size finds its end.
 func bufferFor(n int64) *buffer {
 	class := 0
-	if n > smallestBuffer {
-		class = bits.Len64(uint64(n-1) / smallestBuffer)
+	if n > smallestBuffer+1 {
+		class = bits.Len64(uint64(n-2) / smallestBuffer)
 	}
 	if class >= bufferClasses {
 		return &buffer{b: make([]byte, headroom+n)}
@@ -122,7 +123,7 @@ func bufferFor(n int64) *buffer {
 	if b, ok := pool.Get().(*buffer); ok {
 		return b
 	}
-	return &buffer{b: make([]byte, headroom+smallestBuffer<<class), pool: pool}
+	return &buffer{b: make([]byte, headroom+smallestBuffer<<class+1), pool: pool}
 }
 
 func (b *buffer) free() {

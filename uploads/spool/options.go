@@ -63,7 +63,8 @@ type Options struct {
 	GiveUp func(u uploads.Upload, newest bool) int
 
 	// Observe, if set, is told every event in the order of Event.Seq, after the
-	// acknowledgement it belongs to. It must not block and not call the spool.
+	// acknowledgement it belongs to. It must not block and not call the spool. What
+	// Open itself finds out is told by Events only.
 	Observe func(Event)
 	// Log defaults to discarding.
 	Log *slog.Logger

@@ -74,16 +74,22 @@ func makeSegment(d disk.Disk, number uint64, capacity int64, fill bool, pace fun
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	s := &segment{name: name, file: f, header: journal.Header{Counter: 1, Generation: newGeneration(), Capacity: capacity}}
-	if err := s.finish(d, temp, fill, pace); err != nil {
-		f.Close()
+	s := &segment{file: f, header: journal.Header{Counter: 1, Generation: newGeneration(), Capacity: capacity}}
+	err = s.prepare(fill, pace)
+	if cerr := f.Close(); err == nil { // an open file cannot be renamed everywhere
+		err = cerr
+	}
+	if err == nil {
+		err = s.publish(d, temp, name)
+	}
+	if err != nil {
 		d.Remove(temp)
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
 	return s, nil
 }
 
-func (s *segment) finish(d disk.Disk, temp string, fill bool, pace func() error) error {
+func (s *segment) prepare(fill bool, pace func() error) error {
 	if err := s.writeHeader(); err != nil {
 		return err
 	}
@@ -92,13 +98,19 @@ func (s *segment) finish(d disk.Disk, temp string, fill bool, pace func() error)
 			return err
 		}
 	}
-	if err := s.file.Sync(); err != nil {
+	return s.file.Sync()
+}
+
+func (s *segment) publish(d disk.Disk, temp, name string) (err error) {
+	if err := d.Rename(temp, name); err != nil {
 		return err
 	}
-	if err := d.Rename(temp, s.name); err != nil {
+	if err := d.SyncDir(segmentDir); err != nil {
 		return err
 	}
-	return d.SyncDir(segmentDir)
+	s.name = name
+	s.file, err = d.Open(name)
+	return err
 }
 
 func (s *segment) writeHeader() error {

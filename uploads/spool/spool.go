@@ -99,12 +99,13 @@ func Open(dir string, o Options) (*Spool, error) {
 	if len(o.Sinks) > MaxSinks {
 		return nil, fmt.Errorf("open spool: %d sinks; %d are possible", len(o.Sinks), MaxSinks)
 	}
-	d := o.Disk
-	if d == nil {
-		var err error
-		if d, err = disk.Open(dir); err != nil {
-			return nil, fmt.Errorf("open spool: %w", err)
-		}
+	d, err := disk.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if o.Disk != nil {
+		d.Close()
+		d = o.Disk
 	}
 	lock := flock.New(filepath.Join(dir, "lock"))
 	if ok, err := lock.TryLock(); err != nil || !ok {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 )
 
 // A Disk is a directory tree. Names are slash-separated and relative to it.
@@ -43,9 +44,9 @@ type File interface {
 }
 
 // Open returns the directory dir of the operating system's file system, which
-// is made if it is absent.
+// is made, durably, if it is absent.
 func Open(dir string) (Disk, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
@@ -53,6 +54,29 @@ func Open(dir string) (Disk, error) {
 		return nil, err
 	}
 	return &rooted{root: root, dir: dir}, nil
+}
+
+// makeDir is [os.MkdirAll] that a power cut does not undo.
+func makeDir(dir string) error {
+	if i, err := os.Stat(dir); err == nil && i.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent == dir {
+		return os.Mkdir(dir, 0o700)
+	}
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncDir(f)
 }
 
 type rooted struct {

@@ -19,5 +19,8 @@ func free(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
+// ErrFull is what a write says when there is no room.
+const ErrFull = unix.ENOSPC
+
 // IsFull tells whether an error means that there is no room.
-func IsFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+func IsFull(err error) bool { return errors.Is(err, ErrFull) || errors.Is(err, unix.EDQUOT) }

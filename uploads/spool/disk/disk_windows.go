@@ -23,7 +23,10 @@ func free(dir string) (int64, error) {
 	return int64(avail), nil
 }
 
+// ErrFull is what a write says when there is no room.
+const ErrFull = windows.ERROR_DISK_FULL
+
 // IsFull tells whether an error means that there is no room.
 func IsFull(err error) bool {
-	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
+	return errors.Is(err, ErrFull) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

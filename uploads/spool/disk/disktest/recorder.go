@@ -19,7 +19,7 @@ import (
 type Recorder struct {
 	disk.Disk
 	// Skip, if set, is the bug put there on purpose: a sync for which it returns
-	// true is reported as done and not done.
+	// true is reported as done and not done. It is set before the first use.
 	Skip func(name string) bool
 
 	mu    sync.Mutex

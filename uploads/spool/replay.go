@@ -1,0 +1,306 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+
+	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/receipts"
+)
+
+// replay turns what the journal says into what the spool holds.
+func (s *Spool) replay(found []*segment) error {
+	s.segments = nil
+	r := &replayer{spool: s, byGeneration: map[uint64]*segment{}}
+	var read []journal.Segment
+	for _, seg := range found {
+		if seg.header.State == journal.Free {
+			s.spares = append(s.spares, seg)
+			continue
+		}
+		s.segments = append(s.segments, seg)
+		r.byGeneration[seg.header.Generation] = seg
+		js := journal.Segment{Name: seg.name, Header: seg.header}
+		if js.Records, js.Sealed = journal.ReadIndex(seg.file, seg.header, seg.size); !js.Sealed {
+			js.Records = journal.Scan(seg.file, seg.header, seg.size)
+		}
+		seg.full, seg.sealed, seg.tail = true, js.Sealed, journal.Start
+		for _, rec := range js.Records {
+			seg.tail = max(seg.tail, rec.End())
+			seg.index += journal.IndexBytes(rec)
+		}
+		read = append(read, js)
+	}
+	r.verdict = journal.Replay(read)
+	return r.run()
+}
+
+// A replayer applies a verdict.
+type replayer struct {
+	spool        *Spool
+	verdict      journal.Verdict
+	byGeneration map[uint64]*segment
+	entries      map[uint64]*entry
+	tail         map[uint64]bool   // uploads whose only record is in a tail
+	marks        []markAt          // of tails
+	got          map[uint64]uint32 // what the marks of tails add
+	left         map[uint64]bool
+}
+
+func (r *replayer) run() error {
+	s, v := r.spool, &r.verdict
+	s.mark = v.Mark
+	s.next = max(v.Next, s.archive.Last()+1, 1)
+	s.recovery.Clean, s.recovery.Records = v.Clean, len(v.Kept)+len(v.Tail)
+	r.entries, r.tail = map[uint64]*entry{}, map[uint64]bool{}
+	r.got, r.left = map[uint64]uint32{}, map[uint64]bool{}
+	s.replaying = true
+	for _, rec := range v.Kept {
+		r.upload(rec, false)
+	}
+	for _, rec := range v.Tail {
+		r.upload(rec, true)
+	}
+	for _, rec := range v.Kept {
+		r.note(rec, false)
+	}
+	for _, rec := range v.Tail {
+		r.note(rec, true)
+	}
+	r.cuts()
+	lost := r.losses()
+	lost = append(lost, r.blobs()...)
+	r.enter()
+	s.sortSegments()
+	if v.Clean {
+		r.resume()
+	}
+	if err := r.write(lost); err != nil {
+		return err
+	}
+	strange := slices.ContainsFunc(s.recovery.Unknown, func(name string) bool { return path.Dir(name) == segmentDir })
+	s.settle(strange || len(v.Lost) > 0)
+	return nil
+}
+
+// upload enters an upload's record. A later one of the same upload is a copy
+// and takes its place.
+func (r *replayer) upload(rec journal.Record, tail bool) {
+	if rec.Type != journal.TypeUpload {
+		return
+	}
+	u, err := journal.DecodeUpload(rec.Meta, rec.Seq)
+	if err != nil {
+		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
+		return
+	}
+	r.spool.next = max(r.spool.next, u.Seq+1)
+	old := r.entries[u.Seq]
+	if old != nil && tail {
+		return // a copy that was not finished; the first is still there
+	}
+	e := r.newEntry(u)
+	if old != nil {
+		e.stale = append(old.stale, old.seg)
+	}
+	e.settle(r.byGeneration[rec.Generation], rec)
+	r.entries[u.Seq] = e
+	if tail {
+		r.tail[u.Seq] = true
+	}
+}
+
+func (r *replayer) newEntry(u *journal.Upload) *entry {
+	e := &entry{Upload: *u}
+	if u.Name.IsZero() {
+		e.nameless = true
+		return e
+	}
+	e.file = receipts.FileID{Name: receipts.NameIDOf(u.Kind, u.Name), Digest: u.Digest}
+	return e
+}
+
+// note applies a record of marks.
+func (r *replayer) note(rec journal.Record, tail bool) {
+	if rec.Type != journal.TypeMarks {
+		return
+	}
+	marks, err := journal.DecodeMarks(rec.Meta, rec.Seq)
+	if err != nil {
+		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
+		return
+	}
+	seg := r.byGeneration[rec.Generation]
+	for _, m := range marks {
+		e := r.entries[m.Seq]
+		if e == nil {
+			e = r.damagedEntry(m)
+		}
+		if e == nil || e.has(m) {
+			continue
+		}
+		r.spool.next = max(r.spool.next, m.Event+1)
+		if tail {
+			r.noteTail(e, m, seg)
+			continue
+		}
+		r.applyOld(e, m, seg)
+	}
+}
+
+// noteTail keeps a mark for being copied. It may have been acknowledged, and
+// the body removed.
+func (r *replayer) noteTail(e *entry, m *journal.Mark, seg *segment) {
+	r.marks = append(r.marks, markAt{m, seg})
+	if k := r.spool.sink(m.Sink); k != nil {
+		r.got[e.Seq] |= k.bit
+	}
+	need := r.spool.needed(e.Kind)
+	if m.Lost() || m.Left || need != 0 && (e.got|r.got[e.Seq])&need == need {
+		r.left[e.Seq] = true
+	}
+}
+
+// has tells whether e knows the mark already: marks are copied, too.
+func (e *entry) has(m *journal.Mark) bool {
+	return slices.ContainsFunc(e.marks, func(o markAt) bool { return o.Event == m.Event })
+}
+
+// damagedEntry stands for a damaged record that there is news of: an earlier
+// open found it, or it had been delivered.
+func (r *replayer) damagedEntry(m *journal.Mark) *entry {
+	for _, l := range r.verdict.Lost {
+		if e := r.lossEntry(l); e.Seq == m.Seq {
+			r.entries[m.Seq] = e
+			return e
+		}
+	}
+	return nil
+}
+
+// applyOld is Spool.apply for what happened before.
+func (r *replayer) applyOld(e *entry, m *journal.Mark, seg *segment) {
+	e.marks = append(e.marks, markAt{m, seg})
+	seg.marked = append(seg.marked, e)
+	if k := r.spool.sink(m.Sink); k != nil {
+		e.got |= k.bit
+	}
+	need := r.spool.needed(e.Kind)
+	e.lost = e.lost || m.Lost()
+	e.left = e.left || m.Lost() || m.Left || need != 0 && e.got&need == need
+}
+
+// cuts remembers which cut lies where, and makes the new ones.
+func (r *replayer) cuts() {
+	s := r.spool
+	for _, rec := range r.verdict.Kept {
+		if rec.Type != journal.TypeCut {
+			continue
+		}
+		if c, err := journal.DecodeCut(rec.Meta); err == nil {
+			seg := r.byGeneration[rec.Generation]
+			seg.cuts = append(seg.cuts, c)
+		}
+	}
+	for _, rec := range r.verdict.Tail {
+		if c, err := journal.DecodeCut(rec.Meta); rec.Type == journal.TypeCut && err == nil {
+			s.cuts = append(s.cuts, c)
+		}
+	}
+	for _, c := range r.verdict.Cuts {
+		s.cuts = append(s.cuts, c)
+		seg := r.byGeneration[c.Generation]
+		s.recovery.Cuts = append(s.recovery.Cuts, Cut{Segment: seg.name, Generation: c.Generation, First: c.First})
+	}
+	for _, c := range append(s.cuts, r.verdict.Known...) {
+		if seg := r.byGeneration[c.Generation]; seg != nil {
+			seg.broken = true
+		}
+	}
+}
+
+// losses makes entries of what was acknowledged and is unreadable, and returns
+// those that were not delivered and are not in the ledger yet.
+func (r *replayer) losses() (found []*entry) {
+	for _, l := range r.verdict.Lost {
+		e := r.lossEntry(l)
+		old := r.entries[e.Seq]
+		switch {
+		case old == nil:
+			r.entries[e.Seq] = e
+			found = append(found, e)
+		case old.rec.Seq != l.First: // a copy of it is sound
+		case !old.left && !r.left[old.Seq]:
+			found = append(found, old)
+		}
+	}
+	return found
+}
+
+func (r *replayer) lossEntry(l journal.Loss) *entry {
+	seg := r.byGeneration[l.Generation]
+	u := &journal.Upload{}
+	if l.Record != nil && l.Record.Type == journal.TypeUpload {
+		if known, err := journal.DecodeUpload(l.Record.Meta, l.First); err == nil {
+			u = known
+		}
+	}
+	if u.Seq == 0 {
+		u.Seq = l.First
+	}
+	e := r.newEntry(u)
+	e.seg = seg
+	e.rec = journal.Record{Seq: l.First, Count: uint32(l.Last - l.First + 1)}
+	return e
+}
+
+// blobs finds held uploads whose body in a file of its own is gone.
+func (r *replayer) blobs() (lost []*entry) {
+	for seq, e := range r.entries {
+		if e.Blob == "" || e.left || r.left[seq] || r.spool.hasBlob(e) {
+			continue
+		}
+		if r.tail[seq] { // nobody was told that it is there
+			delete(r.entries, seq)
+			continue
+		}
+		lost = append(lost, e)
+	}
+	slices.SortFunc(lost, func(a, b *entry) int { return int(a.Seq) - int(b.Seq) })
+	return lost
+}
+
+func (s *Spool) hasBlob(e *entry) bool {
+	f, err := s.disk.Open(e.Blob)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) // what cannot be read now may be later
+	}
+	defer f.Close()
+	size, err := f.Size()
+	return err != nil || size == e.Size
+}
+
+// enter makes the entries findable and holds those that have not left.
+func (r *replayer) enter() {
+	s := r.spool
+	seqs := make([]uint64, 0, len(r.entries))
+	for seq := range r.entries {
+		seqs = append(seqs, seq)
+	}
+	slices.Sort(seqs)
+	for _, seq := range seqs {
+		e := r.entries[seq]
+		if e.left {
+			s.know(e)
+			continue
+		}
+		s.hold(e)
+		if e.Blob != "" {
+			s.counters.blobs++
+			s.counters.blobBytes += e.Size
+		}
+	}
+}
+

@@ -1,0 +1,69 @@
+package spool
+
+import (
+	"path"
+)
+
+// settle ends the opening: leftovers of ours are swept, unless something is
+// missing whose body they might be, and the upkeep may begin.
+func (s *Spool) settle(incomplete bool) {
+	s.recovery.Segments = len(s.segments)
+	if !incomplete {
+		s.sweep(blobDir, blobSuffix, s.referenced())
+	}
+	s.sweep(blobDir, tempSuffix, nil)
+	s.sweep(segmentDir, tempSuffix, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upkeep.spares = s.o.Spares
+	free := s.spares
+	s.spares = nil
+	for _, seg := range free {
+		if s.o.Recycle && seg.header.Capacity == s.o.SegmentBytes && seg.size >= seg.header.Capacity && len(s.spares) < s.o.Spares {
+			s.spares = append(s.spares, seg)
+		} else {
+			s.surplus = append(s.surplus, seg)
+		}
+	}
+	s.recovery.Spares = len(s.spares)
+	s.upkeep.opening = false
+	s.kick()
+}
+
+func (s *Spool) referenced() map[string]bool {
+	names := map[string]bool{}
+	for _, e := range s.entries {
+		if e.Blob != "" && !e.left {
+			names[e.Blob] = true
+		}
+	}
+	return names
+}
+
+// sweep removes files of ours that nothing refers to.
+func (s *Spool) sweep(dir, suffix string, keep map[string]bool) {
+	ents, err := s.disk.ReadDir(dir)
+	if err != nil {
+		s.log.Warn("directory not swept", "dir", dir, "err", err)
+		return
+	}
+	for _, ent := range ents {
+		name := path.Join(dir, ent.Name())
+		if !isOurs(dir, ent.Name(), suffix) || keep[name] {
+			continue
+		}
+		if err := s.disk.Remove(name); err != nil {
+			s.log.Warn("leftover not removed", "file", name, "err", err)
+			continue
+		}
+		s.recovery.Orphans++
+	}
+}
+
+func isOurs(dir, base, suffix string) bool {
+	if dir == blobDir {
+		return isBlobName(base, suffix)
+	}
+	_, ok := segmentNumber(base, suffix)
+	return ok
+}
