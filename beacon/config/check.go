@@ -114,6 +114,9 @@ func (c *Config) checkDestination(bad report, key string, r Relay) {
 		if r.Directory.Path == "" {
 			bad(key+".directory.path", "is missing")
 		}
+		if r.Directory.MaxFiles < 0 {
+			bad(key+".directory.max_files", "cannot be negative; 0 means no limit")
+		}
 	}
 	if r.S3 != nil {
 		n++

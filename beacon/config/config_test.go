@@ -65,10 +65,16 @@ func TestMistakesAreFoundAllAtOnce(t *testing.T) {
 	}{
 		{"unknown keys and wrong types", "data: /x\nfoo: 1\nlimits:\n  in_flight: many\n  idle: soon\n  idel: 3s\nspool:\n  memory_budget: lots\nagent_networks: [10.0.0.0/8, nonsense]\n",
 			[]string{`2: unknown key "foo"`, "4: `many` was found where a number is wanted", "5: `soon` was found where a duration", `6: unknown key "idel"`, `8: "lots" is no size`, `9: "nonsense" is no network`}},
+		{"unknown keys beside values that do not do", "listenrs: []\nname: a/b\nlimits: {idle: 0s}\ndrop: perhaps\n",
+			[]string{`1: unknown key "listenrs"`, "2: name:", "3: limits.idle:", "4: drop:"}},
+		{"what cannot be read is not missing too", "listeners:\n  - address: [80]\n    access: enrolled\nrelay:\n  - name: a\n    directory: here\n  - name: a\n    s3: {endpoint: \"http://s\"}\ndrop: perhaps\n",
+			[]string{"2: a list was found where a string is wanted", "3: listeners[0].access:", "6: `here` was found where a group of keys is wanted", "7: relay[1].name:", "8: relay[1].s3.bucket:", "9: drop:"}},
+		{"no list at all", "listeners: 80\ndrop: perhaps\n", []string{"1: `80` was found where a list is wanted", "2: drop:"}},
+		{"two documents", "name: a\n---\nname: b\n", []string{"a second document"}},
 		{"values that do not do", "name: a/b\nlisteners:\n  - address: 80\n    access: anonymous\n  - address: 0.0.0.0:80\n    access: enrolled\n  - address: 0.0.0.0:443\n    tls: {certificate: a, min_version: \"1.1\"}\nlimits: {idle: 0s}\ndrop: stage\n",
 			[]string{"1: name:", "3: listeners[0].address:", "6: listeners[1].access: agents cannot enrol", "7: listeners[2].access:", "8: listeners[2].tls: needs both", "8: listeners[2].tls.min_version:", "9: limits.idle:", "10: drop:"}},
-		{"relay", "relay:\n  - name: a\n    directory: {path: x}\n  - name: a\n    kinds: [Nonsense]\n    s3: {endpoint: x}\n  - name: b b\n  - name: c\n    directory: {path: x}\n    beacon: {url: http://b/}\n",
-			[]string{"4: relay[1].name:", "5: relay[1].kinds:", "6: relay[1].s3.bucket:", "6: relay[1].s3.endpoint:", "7: relay[2]: needs exactly one", "7: relay[2].name:", "8: relay[3]: needs exactly one"}},
+		{"relay", "relay:\n  - name: a\n    directory: {path: x, max_files: -1}\n  - name: a\n    kinds: [Nonsense]\n    s3: {endpoint: x}\n  - name: b b\n  - name: c\n    directory: {path: x}\n    beacon: {url: http://b/}\n",
+			[]string{"3: relay[0].directory.max_files:", "4: relay[1].name:", "5: relay[1].kinds:", "6: relay[1].s3.bucket:", "6: relay[1].s3.endpoint:", "7: relay[2]: needs exactly one", "7: relay[2].name:", "8: relay[3]: needs exactly one"}},
 		{"kinds and roots", "kinds:\n  New: {max: 1MB}\n  \"a/b\": {extensions: [\".x\"]}\n  Logs: {extensions: [LOG]}\nroots: {download: a, upload: A}\nunknown_kinds: maybe\n",
 			[]string{"2: kinds.New.extensions:", "3: kinds.a/b:", "4: kinds.Logs.extensions:", "5: roots.upload:", "6: unknown_kinds:"}},
 		{"no YAML", "data: [\n", []string{"did not find expected node content"}},
@@ -132,6 +138,13 @@ func TestStrongerSourceWins(t *testing.T) {
 func TestEnvironmentMistakeIsNamed(t *testing.T) {
 	_, _, err := config.Load(config.Sources{Environ: []string{"BEACON_LIMITS_IDLE=soon", "BEACON_AGENT_NETWORKS=x"}})
 	if err == nil || !strings.Contains(err.Error(), "environment: BEACON_LIMITS_IDLE: ") || !strings.Contains(err.Error(), "environment: BEACON_AGENT_NETWORKS: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFlagMistakeIsNotBlamedOnFile(t *testing.T) {
+	_, _, err := config.Load(config.Sources{File: write(t, "name: a\n"), Flags: config.Flags{Listen: []string{"80"}}})
+	if err == nil || err.Error() != `flags or environment: listeners[0].address: "80" is no address; write for example 0.0.0.0:8080` {
 		t.Errorf("%v", err)
 	}
 }

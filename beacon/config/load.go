@@ -17,10 +17,11 @@ import (
 
 // A Mistake is one thing that is wrong, and where.
 type Mistake struct {
-	Source string // a file, "environment" or "flags"
+	Source string // a file, "environment" or "flags or environment"
 	Line   int    // 0 where there are no lines
 	Key    string // dotted; empty if the text itself is broken
 	Text   string
+	unread bool // the value there did not become part of the configuration
 }
 
 // String returns source:line: key: text.
@@ -84,13 +85,7 @@ func Load(src Sources) (*Config, []string, error) {
 	found = append(found, ms...)
 	c.flags(src.Flags)
 	c.complete()
-	// A value that was not even decoded would be reported as missing too.
-	if len(found) == 0 {
-		for _, m := range c.check() {
-			m.Source, m.Line = place(src.File, &doc, m.Key)
-			found = append(found, m)
-		}
-	}
+	found = append(found, c.judge(src.File, &doc, found)...)
 	if len(found) > 0 {
 		slices.SortStableFunc(found, func(a, b Mistake) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key)) })
 		return nil, unknown, found
@@ -98,21 +93,37 @@ func Load(src Sources) (*Config, []string, error) {
 	return c, unknown, nil
 }
 
-// decode overlays a YAML document.
+// judge checks the values and says where they are. What could not be read is
+// not reported a second time, as missing.
+func (c *Config) judge(file string, doc *yaml.Node, found Mistakes) (ms Mistakes) {
+	for _, m := range c.check() {
+		m.Source, m.Line = place(file, doc, m.Key)
+		if !slices.ContainsFunc(found, func(f Mistake) bool { return f.unread && f.Line > 0 && f.Line == m.Line }) {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+// decode overlays a YAML document, as far as it can be read.
 func (c *Config) decode(b []byte, file string, doc *yaml.Node) Mistakes {
 	if err := yaml.Unmarshal(b, doc); err != nil {
 		return parseErrors(file, err)
 	}
-	c.Listeners = nil // a list replaces, it does not merge
+	if lookup(doc, "listeners") != nil {
+		c.Listeners = nil // a list replaces, it does not merge
+	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
+	var ms Mistakes
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return parseErrors(file, err)
+		ms = parseErrors(file, err)
 	}
-	if lookup(doc, "listeners") == nil {
-		c.Listeners = Default().Listeners
+	var more yaml.Node
+	if d.Decode(&more) == nil {
+		ms = append(ms, Mistake{Source: file, Line: more.Line, Text: "a second document; a configuration is one"})
 	}
-	return nil
+	return ms
 }
 
 var (
@@ -132,6 +143,7 @@ func parseErrors(file string, err error) Mistakes {
 		if g := lineRE.FindStringSubmatch(t); g != nil {
 			m.Line, _ = strconv.Atoi(g[1])
 			m.Text = plain(g[2])
+			m.unread = !unknownRE.MatchString(g[2])
 		}
 		ms = append(ms, m)
 	}
@@ -144,27 +156,38 @@ func plain(text string) string {
 		return fmt.Sprintf("unknown key %q", g[1])
 	}
 	if g := typeRE.FindStringSubmatch(text); g != nil {
-		what := map[string]string{"time.Duration": "a duration such as 30s", "int": "a number", "bool": "true or false", "string": "a string"}[g[3]]
-		if what == "" {
-			what = "something else"
-		}
-		return strings.TrimSpace(fmt.Sprintf("%swas found where %s is wanted", g[2], what))
+		found := cmp.Or(strings.TrimSpace(g[2]), map[string]string{"seq": "a list", "map": "a group of keys"}[g[1]], "nothing")
+		return fmt.Sprintf("%s was found where %s is wanted", found, wanted(g[3]))
 	}
 	return text
 }
 
-// place finds the line of a key. A key that only a stronger source can have
-// set has none.
-func place(file string, doc *yaml.Node, key string) (string, int) {
-	if file == "" {
-		return "configuration", 0
+// wanted names a type as an administrator knows it.
+func wanted(goType string) string {
+	switch {
+	case goType == "time.Duration":
+		return "a duration such as 30s"
+	case goType == "bool":
+		return "true or false"
+	case goType == "string":
+		return "a string"
+	case strings.HasPrefix(goType, "int"):
+		return "a number"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
 	}
+	return "a group of keys"
+}
+
+// place finds the line of a key. A value that is not in the file comes from a
+// stronger source, since the defaults are without mistake.
+func place(file string, doc *yaml.Node, key string) (string, int) {
 	for k := key; k != ""; k = parentKey(k) {
 		if n := lookup(doc, k); n != nil {
 			return file, n.Line
 		}
 	}
-	return file, 0
+	return "flags or environment", 0
 }
 
 func parentKey(key string) string {
