@@ -2,16 +2,26 @@ package spool
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 )
 
-// marksPerRecord bounds a record of marks: about 8 KiB.
-const marksPerRecord = 64
+const (
+	// marksPerRecord bounds a record of marks: usually less than 8 KiB.
+	marksPerRecord = 64
+	// maxDetail and maxCustody bound what others make one mark hold, so that a
+	// record of them fits in the smallest segment.
+	maxDetail  = 300
+	maxCustody = 2 * uploads.MaxHops
+	// fewMarks is as many as fit whatever they hold.
+	fewMarks = 4
+)
 
 // Deliver records that a sink has files; it is durable on return. Marks for
 // files that left, or that the sink has already, are ignored.
@@ -43,7 +53,7 @@ func (s *Spool) deliveries(name string, marks []Mark) (out []*journal.Mark) {
 			got |= k.bit
 		}
 		out = append(out, &journal.Mark{
-			Seq: m.Seq, At: at, Sink: name, Custody: m.Custody, Left: need != 0 && got&need == need,
+			Seq: m.Seq, At: at, Sink: name, Custody: m.Custody[:min(len(m.Custody), maxCustody)], Left: need != 0 && got&need == need,
 		})
 	}
 	return out
@@ -67,6 +77,9 @@ func (s *Spool) Lose(seq uint64, reason, detail string) error {
 	if !held {
 		return fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
 	}
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + " …"
+	}
 	return s.lose([]uint64{seq}, reason, detail)
 }
 
@@ -89,7 +102,12 @@ func (s *Spool) note(marks []*journal.Mark) error {
 	if len(marks) == 0 {
 		return nil
 	}
-	it := newItem(journal.TypeMarks, len(marks), appendMarks(marks))
+	meta := appendMarks(marks)
+	if len(meta) > maxMeta && len(marks) > fewMarks {
+		half := len(marks) / 2
+		return errors.Join(s.note(marks[:half]), s.note(marks[half:]))
+	}
+	it := newItem(journal.TypeMarks, len(marks), meta)
 	it.durable = func(seg *segment, r journal.Record) (events []Event) {
 		for i, m := range marks {
 			m.Event = r.Seq + uint64(i)

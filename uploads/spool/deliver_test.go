@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -442,5 +443,35 @@ func TestReadyWaitsForSpares(t *testing.T) {
 	}
 	if err := open(t, t.TempDir(), small()).Ready(t.Context(), 1); err == nil {
 		t.Error("spares without recycling")
+	}
+}
+
+// TestManyWordyMarksFit: what sinks tell and errors say does not outgrow the
+// smallest segment.
+func TestManyWordyMarksFit(t *testing.T) {
+	o := small()
+	o.SegmentBytes = 64 << 10
+	m := disktest.NewMemory()
+	s := onMemory(t, m, o)
+	fill(t, s, 0, 150, 10)
+	words := strings.Repeat("é", 5000)
+	if err := s.Lose(1, spool.LossRefused, words); err != nil {
+		t.Fatal(err)
+	}
+	var custody []uploads.Custody
+	for range 40 {
+		custody = append(custody, uploads.Custody{Level: uploads.LevelParent, Beacon: words[:200]})
+	}
+	var marks []spool.Mark
+	for _, u := range s.Pending("up", 0, 1000) {
+		marks = append(marks, spool.Mark{Seq: u.Seq, Custody: custody})
+	}
+	if err := s.Deliver("up", marks); err != nil {
+		t.Fatal(err)
+	}
+	s.WaitTidy()
+	s = onMemory(t, m.Kill(), o)
+	if st := s.Stats(); st.Pending != 0 || len(s.Recovery().Lost) != 0 {
+		t.Errorf("stats %+v", st)
 	}
 }

@@ -117,22 +117,29 @@ func cutItem(c journal.Cut) *item {
 // copyMarks records marks again, under the numbers they had.
 func (s *Spool) copyMarks(marks []markOf) error {
 	for part := range slices.Chunk(marks, marksPerRecord) {
-		var list []*journal.Mark
-		for _, p := range part {
-			list = append(list, p.m)
-		}
-		it := newItem(journal.TypeMarks, 1, appendMarks(list))
-		it.durable = func(seg *segment, _ journal.Record) []Event {
-			for _, p := range part {
-				s.moveMark(p, seg)
-			}
-			return nil
-		}
-		if err := s.append(it); err != nil {
+		if err := s.copyPart(part); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Spool) copyPart(marks []markOf) error {
+	var meta []byte
+	for _, p := range marks {
+		meta = journal.AppendMark(meta, p.m)
+	}
+	if len(meta) > maxMeta && len(marks) > fewMarks {
+		return errors.Join(s.copyPart(marks[:len(marks)/2]), s.copyPart(marks[len(marks)/2:]))
+	}
+	it := newItem(journal.TypeMarks, 1, meta)
+	it.durable = func(seg *segment, _ journal.Record) []Event {
+		for _, p := range marks {
+			s.moveMark(p, seg)
+		}
+		return nil
+	}
+	return s.append(it)
 }
 
 func (s *Spool) moveMark(p markOf, seg *segment) {

@@ -62,10 +62,14 @@ func child(dir, seed string) {
 			}
 		}()
 	}
-	for {
-		<-s.Added("up")
-		for _, u := range s.Pending("up", 0, 20) {
-			if u.Seq%3 == 0 {
+	for after := uint64(0); ; {
+		page := s.Pending("up", after, 20)
+		if len(page) == 0 {
+			<-s.Added("up")
+		}
+		for _, u := range page {
+			after = u.Seq
+			if u.Seq%16 == 0 {
 				continue // stays, so that segments are pinned and compacted
 			}
 			b, err := s.Body(u.Seq)

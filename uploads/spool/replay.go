@@ -80,6 +80,10 @@ func (r *replayer) run() error {
 	if err := r.write(lost); err != nil {
 		return err
 	}
+	if !v.Clean {
+		s.log.Info("spool recovered", "records", s.recovery.Records, "pending", s.recovery.Pending,
+			"cuts", len(s.recovery.Cuts), "lost", len(s.recovery.Lost))
+	}
 	strange := slices.ContainsFunc(s.recovery.Unknown, func(name string) bool { return path.Dir(name) == segmentDir })
 	s.settle(strange || len(v.Lost) > 0)
 	return nil
@@ -94,6 +98,9 @@ func (r *replayer) upload(rec journal.Record, tail bool) {
 	u, err := journal.DecodeUpload(rec.Meta, rec.Seq)
 	if err != nil {
 		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
+		if !tail {
+			r.verdict.Lost = append(r.verdict.Lost, journal.Loss{Generation: rec.Generation, First: rec.Seq, Last: rec.Seq})
+		}
 		return
 	}
 	r.spool.next = max(r.spool.next, u.Seq+1)
@@ -303,4 +310,3 @@ func (r *replayer) enter() {
 		}
 	}
 }
-
