@@ -110,7 +110,7 @@ func (a *Agent) openNetwork(bootstrap []failover.Location) (err error) {
 	if err != nil {
 		return err
 	}
-	a.client = &pull.Client{HTTP: a.http, Device: a.o.device(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	a.client = &pull.Client{HTTP: a.http, Device: a.o.device(), OS: runtime.GOOS, Arch: runtime.GOARCH, Log: a.log}
 	return nil
 }
 

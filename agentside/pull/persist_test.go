@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -135,7 +136,7 @@ func contact(t *testing.T, rhythm backoff.Backoff, list []failover.Location, awa
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Client{HTTP: h, Device: device}
+	c := &Client{HTTP: h, Device: device, Log: slog.New(slog.DiscardHandler)}
 	back := time.Now().Add(away)
 	running.Go(func() {
 		time.Sleep(away)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -58,6 +59,7 @@ type Client struct {
 	HTTP     *http.Client
 	Device   uploads.Device
 	OS, Arch string
+	Log      *slog.Logger // is told, at debug level, of every document that was asked for
 }
 
 // Path is where a device's policy is below a download root. The device is
@@ -237,21 +239,31 @@ func (f *fetch) get(ctx context.Context, want Document, query string, limit int6
 	f.answered()
 	switch {
 	case resp.StatusCode == http.StatusNotModified && conditional:
+		f.log(ctx, "document unchanged", resp, Document{Path: have.Path, SHA256: have.SHA256})
 		return Document{}, false, nil
 	case resp.StatusCode != http.StatusOK:
+		f.log(ctx, "document not served", resp, want)
 		return Document{}, false, refusal(resp)
 	}
-	want.ETag = resp.Header.Get("ETag")
-	want.Body, err = body(resp, limit)
-	if err != nil {
+	got := Document{Path: want.Path, ETag: resp.Header.Get("ETag")}
+	if got.Body, err = body(resp, limit); err != nil {
 		return Document{}, false, err
 	}
-	sum := uploads.DigestOf(want.Body)
-	if !want.SHA256.IsZero() && want.SHA256 != sum {
-		return Document{}, false, fmt.Errorf("%w: its SHA-256 is %v, want %v", ErrRefused, sum, want.SHA256)
+	got.SHA256 = uploads.DigestOf(got.Body)
+	f.log(ctx, "document fetched", resp, got)
+	if !want.SHA256.IsZero() && want.SHA256 != got.SHA256 {
+		return Document{}, false, fmt.Errorf("%w: its SHA-256 is %v, want %v", ErrRefused, got.SHA256, want.SHA256)
 	}
-	want.SHA256 = sum
-	return want, true, nil
+	return got, true, nil
+}
+
+// log tells how a location answered when it was asked for d.
+func (f *fetch) log(ctx context.Context, what string, resp *http.Response, d Document) {
+	attrs := []slog.Attr{slog.String("path", d.Path), slog.Int("status", resp.StatusCode), slog.Int("bytes", len(d.Body))}
+	if !d.SHA256.IsZero() {
+		attrs = append(attrs, slog.String("sha256", d.SHA256.String()))
+	}
+	f.client.Log.LogAttrs(ctx, slog.LevelDebug, what, attrs...)
 }
 
 // body reads an answer whole; one that ends early is an error.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +84,7 @@ func client(t *testing.T) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.CloseIdleConnections)
-	return &Client{HTTP: h, Device: device, OS: "linux", Arch: "amd64"}
+	return &Client{HTTP: h, Device: device, OS: "linux", Arch: "amd64", Log: slog.New(slog.DiscardHandler)}
 }
 
 func revision(n uint64) policy.Revision {

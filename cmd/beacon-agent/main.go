@@ -27,13 +27,15 @@ Any complete file put into <data>/outbox/<Kind>/ is sent too.
 
 Each flag can also be given as an environment variable: BEACON_AGENT_BEACON
 (several, separated by spaces), BEACON_AGENT_DATA, BEACON_AGENT_NAME,
-BEACON_AGENT_DOMAIN, BEACON_AGENT_CA.`
+BEACON_AGENT_DOMAIN, BEACON_AGENT_CA, BEACON_AGENT_LOG_FORMAT.`
 
 // A person is whoever calls a command, with what all commands can be told.
 type person struct {
-	options agentside.Options
-	json    bool
-	quiet   bool
+	options   agentside.Options
+	json      bool
+	quiet     bool
+	verbose   bool
+	logFormat string
 }
 
 func root() *cobra.Command {
@@ -48,6 +50,9 @@ func root() *cobra.Command {
 	f.StringVar(&o.CA, "ca", env("CA", ""), "PEM file with the authorities to trust instead of the system's")
 	f.BoolVar(&p.json, "json", false, "print one JSON document instead of text")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log only what a person must act on")
+	f.BoolVarP(&p.verbose, "verbose", "v", false, "log every document that is fetched, and what else helps to find a fault")
+	f.StringVar(&p.logFormat, "log-format", env("LOG_FORMAT", ""), "text or json (default text on a terminal, else json)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.check() }
 	root.AddCommand(p.run(), p.once(), p.pull(), p.upload(), p.inventory(), p.status())
 	return root
 }
@@ -68,12 +73,26 @@ func (p *person) open(cmd *cobra.Command) (*agentside.Agent, error) {
 	return a, usage(err)
 }
 
+// check complains of flags that do not go together.
+func (p *person) check() error {
+	switch {
+	case p.quiet && p.verbose:
+		return cli.Usagef("--quiet and --verbose: give one or the other")
+	case p.logFormat != "" && p.logFormat != "text" && p.logFormat != "json":
+		return cli.Usagef("log format %q: want text or json", p.logFormat)
+	}
+	return nil
+}
+
 func (p *person) logged(cmd *cobra.Command) agentside.Options {
 	level := slog.LevelInfo
-	if p.quiet {
+	switch {
+	case p.quiet:
 		level = slog.LevelError
+	case p.verbose:
+		level = slog.LevelDebug
 	}
 	o := p.options
-	o.Log = cli.Log(cmd.ErrOrStderr(), "", level)
+	o.Log = cli.Log(cmd.ErrOrStderr(), p.logFormat, level)
 	return o
 }

@@ -145,6 +145,18 @@ func (d *demo) startBeacon(ctx context.Context) (stop func(), err error) {
 	return stop, nil
 }
 
+// tellLog shows the end of the beacon's log, which goes with the directory, if
+// it was not the person who ended the demo.
+func (d *demo) tellLog(ctx context.Context) {
+	text, err := os.ReadFile(filepath.Join(d.dir, "beacon.log"))
+	if err != nil || ctx.Err() != nil {
+		return
+	}
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	d.say("beacon", "logged at last:")
+	(&hearsay{w: d.out}).Write(bytes.Join(lines[max(0, len(lines)-10):], nil))
+}
+
 // command makes a child that is asked to stop, not killed, when the demo ends.
 func (d *demo) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -176,15 +188,16 @@ func (d *demo) publish(ctx context.Context) error {
 }
 
 func (d *demo) await(ctx context.Context, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	patient, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	for {
 		ok, err := done()
 		if ok || err != nil {
 			return err
 		}
-		if !backoff.Sleep(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("waited %v for %s; see %s", demoPatience, what, filepath.Join(d.dir, "beacon.log"))
+		if !backoff.Sleep(patient, 100*time.Millisecond) {
+			d.tellLog(ctx)
+			return fmt.Errorf("waited %v for %s", demoPatience, what)
 		}
 	}
 }
@@ -195,34 +208,15 @@ func (d *demo) agentArgs(verb string) []string {
 
 // once runs the agent through its whole work and shows what it says.
 func (d *demo) once(ctx context.Context) error {
-	d.say("agent", "beacon-agent %s", strings.Join(d.agentArgs("once"), " "))
-	cmd := d.command(ctx, d.agent, d.agentArgs("once")...)
-	said := &indent{w: d.out}
+	args := append(d.agentArgs("once"), "--verbose", "--log-format", "text")
+	d.say("agent", "beacon-agent %s", strings.Join(args, " "))
+	cmd := d.command(ctx, d.agent, args...)
+	said := &hearsay{w: d.out}
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the agent failed: %w", err)
 	}
 	return nil
-}
-
-// indent puts what a child says behind the column of names.
-type indent struct {
-	w    io.Writer
-	line []byte
-}
-
-func (i *indent) Write(p []byte) (int, error) {
-	i.line = append(i.line, p...)
-	for {
-		line, rest, ok := bytes.Cut(i.line, []byte("\n"))
-		if !ok {
-			return len(p), nil
-		}
-		if _, err := fmt.Fprintf(i.w, "        %s\n", line); err != nil {
-			return 0, err
-		}
-		i.line = rest
-	}
 }
 
 // relayed waits until the inventory lies where the centre takes it.
