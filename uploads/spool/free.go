@@ -205,7 +205,7 @@ func (s *Spool) reusable(seg *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.o.Recycle && !seg.broken && !seg.gone && seg.header.Capacity == s.o.SegmentBytes &&
-		len(s.spares)+len(s.surplus)+s.upkeep.making < s.upkeep.spares
+		len(s.spares)+len(s.surplus)+s.upkeep.making < max(s.o.Spares, s.upkeep.spares)
 }
 
 // recycle makes a freed segment a spare, or one that stock makes a spare.

@@ -38,8 +38,9 @@ type Options struct {
 	// again, so that a sync has no metadata to write (a beacon). Without it they
 	// grow as they are written and are removed (an agent's outbox).
 	Recycle bool
-	// Spares is how many segments are kept ready; 0 means 4 with Recycle, negative
-	// none. More take disk from uploads; fewer make a long burst slower.
+	// Spares is how many segments are kept ready, at most as many as were begun; 0
+	// means 4 with Recycle, negative none. More take disk from uploads; fewer make
+	// a long burst slower.
 	Spares int
 	// MemoryBudget bounds the bodies being collected in memory; 0 means 64 MiB.
 	// What exceeds it goes through a file of its own, which is slower.

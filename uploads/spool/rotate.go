@@ -73,6 +73,10 @@ func (s *Spool) install(seg *segment) error {
 	}
 	s.lastGeneration = seg.header.Generation
 	s.active = seg
+	// A spool that takes little keeps few spares: one for each segment begun.
+	if s.upkeep.spares < s.o.Spares {
+		s.upkeep.spares++
+	}
 	s.segments = append(s.segments, seg)
 	s.kick()
 	if s.replaying {

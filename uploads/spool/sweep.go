@@ -15,7 +15,6 @@ func (s *Spool) settle(incomplete bool) {
 	s.sweep(segmentDir, tempSuffix, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.upkeep.spares = s.o.Spares
 	free := s.spares
 	s.spares = nil
 	for _, seg := range free {
@@ -25,6 +24,7 @@ func (s *Spool) settle(incomplete bool) {
 			s.surplus = append(s.surplus, seg)
 		}
 	}
+	s.upkeep.spares = len(s.spares)
 	s.recovery.Spares = len(s.spares)
 	s.upkeep.opening = false
 	s.kick()
