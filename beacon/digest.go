@@ -1,11 +1,11 @@
 package beacon
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/base64"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/parent/hop"
@@ -16,38 +16,28 @@ var digestHeaders = [...]string{"Repr-Digest", "Content-Digest"}
 
 // wantDigest returns the SHA-256 that the sender announced, or nil.
 func wantDigest(h http.Header) (*uploads.Digest, error) {
-	var want *uploads.Digest
-	for _, name := range digestHeaders {
-		if len(h[name]) == 0 {
-			continue
-		}
-		d, ok, err := hop.ParseDigest(h[name])
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("%w: %s: %w", errBadRequest, name, err)
-		case ok && want != nil && *want != d:
-			return nil, fmt.Errorf("%w: two announced digests differ", uploads.ErrDigest)
-		case ok:
-			want = &d
-		}
+	b, err := announced(h, "sha-256", sha256.Size)
+	if b == nil {
+		return nil, err
 	}
-	return want, nil
+	d := uploads.Digest(b)
+	return &d, nil
 }
 
 // wideDigest returns the SHA-512 that the sender announced, or nil.
-func wideDigest(h http.Header) ([]byte, error) {
-	var want []byte
+func wideDigest(h http.Header) ([]byte, error) { return announced(h, "sha-512", sha512.Size) }
+
+// announced returns the digest that either header, or both, speak of.
+func announced(h http.Header, algorithm string, size int) (want []byte, err error) {
 	for _, name := range digestHeaders {
-		for member := range strings.SplitSeq(strings.Join(h[name], ","), ",") {
-			value, ok := strings.CutPrefix(strings.TrimSpace(member), "sha-512=")
-			if !ok {
-				continue
-			}
-			b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSuffix(value, ":"), ":"))
-			if err != nil || len(b) != sha512.Size {
-				return nil, fmt.Errorf("%w: %s: malformed sha-512", errBadRequest, name)
-			}
-			want = b
+		d, err := hop.DigestMember(h[name], algorithm, size)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %s: %w", errBadRequest, name, err)
+		case want != nil && d != nil && !bytes.Equal(want, d):
+			return nil, fmt.Errorf("%w: two announced digests differ", uploads.ErrDigest)
+		case d != nil:
+			want = d
 		}
 	}
 	return want, nil

@@ -82,22 +82,30 @@ func FormatDigest(d uploads.Digest) string {
 // ParseDigest finds the sha-256 among a digest header's members. It reports
 // false if there is none, and an error if there is one that cannot be one.
 func ParseDigest(lines []string) (d uploads.Digest, ok bool, err error) {
+	b, err := DigestMember(lines, "sha-256", len(d))
+	copy(d[:], b)
+	return d, b != nil, err
+}
+
+// DigestMember finds the digest of so many bytes that an algorithm made, nil if
+// there is none. A name in capitals means the same, since a sender whose digest
+// is passed over would take the answer for a proof.
+func DigestMember(lines []string, algorithm string, size int) (digest []byte, err error) {
 	for member := range strings.SplitSeq(strings.Join(lines, ","), ",") {
-		algorithm, value, _ := strings.Cut(strings.Trim(member, " \t"), "=")
-		if algorithm != "sha-256" {
+		key, value, _ := strings.Cut(member, "=")
+		if !strings.EqualFold(strings.Trim(key, " \t"), algorithm) {
 			continue
 		}
 		value, _, _ = strings.Cut(value, ";") // parameters say nothing
-		inner, quoted := strings.CutPrefix(strings.TrimRight(value, " \t"), ":")
+		inner, quoted := strings.CutPrefix(strings.Trim(value, " \t"), ":")
 		inner, closed := strings.CutSuffix(inner, ":")
 		b, err := base64.StdEncoding.DecodeString(inner)
-		if !quoted || !closed || err != nil || len(b) != len(d) {
-			return uploads.Digest{}, false, fmt.Errorf("%w: sha-256 digest %.80q", ErrMalformed, value)
+		if !quoted || !closed || err != nil || len(b) != size {
+			return nil, fmt.Errorf("%w: %s digest %.80q", ErrMalformed, algorithm, value)
 		}
-		copy(d[:], b)
-		ok = true // of two, the last counts, as in any dictionary
+		digest = b // of two, the last counts, as in any dictionary
 	}
-	return d, ok, nil
+	return digest, nil
 }
 
 // An Origin is what a beacon knows of an upload besides its name and bytes.
