@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,7 @@ func check(path string) (checked, error) {
 		return c, err
 	}
 	defer b.Close()
-	c.Bundle, c.OK, c.Warnings = b.Name, true, append(c.Warnings, b.Warnings...)
+	c.Bundle, c.OK, c.Warnings = b.Name, true, slices.Concat(c.Warnings, b.Warnings, b.Missing)
 	return c, nil
 }
 

@@ -191,8 +191,7 @@ func (f *Folder) publish(ctx context.Context, name string, b *bundle.Bundle, e *
 	case err != nil:
 		return f.later(name, err, e, now)
 	}
-	warnings := append(b.Warnings[:len(b.Warnings):len(b.Warnings)], b.Missing...)
-	f.o.Log.Info("bundle published", "bundle", b.Name, "revision", res.Revision.String(), "changed", res.Changed, "warnings", warnings)
+	f.o.Log.Info("bundle published", "bundle", b.Name, "revision", res.Revision.String(), "changed", res.Changed, "warnings", res.Warnings)
 	// Left where it is, it will be found equal to what is in force, and moved then.
 	return f.after(f.move(name, doneDir, name+"-"+res.Revision.String(), e), name, e, now)
 }

@@ -25,8 +25,9 @@ func (s *Store) Publish(ctx context.Context, b *bundle.Bundle, by, comment strin
 	defer s.mu.Unlock()
 	now := s.Current().gen.manifest
 	i := slices.IndexFunc(now.Bundles, func(o policy.Bundle) bool { return strings.EqualFold(o.Name, b.Name) })
+	warnings := slices.Concat(b.Warnings, b.Missing)
 	if i >= 0 && s.damage == nil && sameBundle(now.Bundles[i], b.Bundle) {
-		return Result{Revision: now.Revision, Warnings: b.Warnings}, s.mayPublish()
+		return Result{Revision: now.Revision, Warnings: warnings}, s.mayPublish()
 	}
 	if err := s.mayPublish(); err != nil {
 		return Result{}, err
@@ -53,7 +54,7 @@ func (s *Store) Publish(ctx context.Context, b *bundle.Bundle, by, comment strin
 	if err != nil {
 		return Result{}, fmt.Errorf("publish %s: %w", b.Name, err)
 	}
-	res.Warnings = slices.Concat(b.Warnings, res.Warnings)
+	res.Warnings = append(warnings, res.Warnings...)
 	return res, nil
 }
 
