@@ -151,7 +151,8 @@ func isNet(err error) bool {
 }
 
 // readOn takes what a refused sender still sends. One that waits for the word
-// to continue sends nothing, and HTTP/2 tells a sender to stop.
+// to continue sends nothing, and HTTP/2 tells a sender to stop. If the body does
+// not end in time the connection does: the rest of it is no next request.
 func readOn(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
 		return
@@ -160,5 +161,8 @@ func readOn(w http.ResponseWriter, r *http.Request) {
 	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(readOnTime)) != nil {
 		return
 	}
-	io.CopyN(io.Discard, r.Body, maxReadOn) // whatever comes of it
+	_, err := io.CopyN(io.Discard, r.Body, maxReadOn+1)
+	if err != io.EOF && w.Header().Get("Connection") != "close" {
+		panic(http.ErrAbortHandler) // the answer is out
+	}
 }

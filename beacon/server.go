@@ -16,6 +16,9 @@ const (
 	// headerTime is how long a request's head may take, and a TLS handshake.
 	// Shorter sheds slow attackers sooner; longer forgives worse lines.
 	headerTime = 10 * time.Second
+	// unwantedTime is how long a body that nobody reads may take: with none, who
+	// announces one and sends nothing would keep the connection for ever.
+	unwantedTime = 30 * time.Second
 	// keepAlive is how long an idle connection is kept. Longer saves handshakes;
 	// shorter saves the 20 to 40 KiB that each costs.
 	keepAlive = 2 * time.Minute
@@ -37,7 +40,7 @@ const (
 
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           unwanted(h),
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       keepAlive,
 		WriteTimeout:      writeTime,
@@ -46,6 +49,18 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 		// What clients do wrong on the way to a request is theirs.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// unwanted bounds the bodies that h leaves unread, which the server reads to
+// find the next request behind them. Whoever wants a body sets deadlines of
+// their own.
+func unwanted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 && r.ProtoMajor == 1 {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(unwantedTime)) // else only slower to notice
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // A front is a server and where it listens.

@@ -207,6 +207,72 @@ func TestRefusedSenderIsCut(t *testing.T) {
 	})
 }
 
+// What a refused sender sends when nobody reads its body any more is not taken
+// for its next request.
+func TestRefusedBodyIsNoRequest(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprintf("late=%v", late), func(t *testing.T) {
+			s := newSite(t)
+			s.full = true
+			s.bubble(t, func(t *testing.T, ln *beacontest.Listener) {
+				c, err := ln.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				const hidden = "GET /ManageSoftRL/ HTTP/1.1\r\nHost: b\r\n\r\n"
+				var sender sync.WaitGroup
+				defer sender.Wait() // a bubble must not outlive its goroutines
+				sender.Go(func() {
+					fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\n\r\n", ndi, len(hidden))
+					if late {
+						time.Sleep(8 * time.Second)
+					}
+					io.WriteString(c, hidden+"GET /ManageSoftRL/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+				})
+				all, _ := io.ReadAll(c)
+				want := 2 // the refusal, and what was really asked next
+				if late {
+					want = 1
+				}
+				if n := strings.Count(string(all), "HTTP/1.1 "); n != want {
+					t.Errorf("%d answers, want %d:\n%s", n, want, all)
+				}
+			})
+		})
+	}
+}
+
+// A body that is announced and never sent holds its connection for a while only,
+// whether anybody wanted it or not.
+func TestUnsentBodyEndsConnection(t *testing.T) {
+	for _, head := range []string{
+		"GET /ManageSoftRL/ HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n",
+		"GET /ManageSoftRL/ HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"POST " + ndi + " HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n",
+		"PUT /ManageSoftRL/x.exe HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\n",
+		"PUT /ManageSoftRL/x.exe HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+		"PUT " + ndi + " HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+	} {
+		t.Run(head, func(t *testing.T) {
+			newSite(t).bubble(t, func(t *testing.T, ln *beacontest.Listener) {
+				c, err := ln.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				start := time.Now()
+				go io.WriteString(c, head)
+				c.SetReadDeadline(start.Add(time.Hour))
+				io.Copy(io.Discard, c) // until the end
+				if took := time.Since(start); took > 35*time.Second {
+					t.Errorf("held for %v", took)
+				}
+			})
+		})
+	}
+}
+
 // A sender that waits for the word to continue hears the refusal instead.
 func TestExpectIsAnsweredAfterAdmission(t *testing.T) {
 	for _, full := range []bool{false, true} {
