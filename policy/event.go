@@ -108,8 +108,11 @@ func (t EventText) Event() (schedule.Event, []schedule.Mistake) {
 		}
 		e.Triggers = append(e.Triggers, trigger)
 	}
-	if len(wrong) == 0 { // else the same mistake would be told twice
-		wrong = e.Validate()
+	for _, m := range e.Validate() {
+		known := slices.ContainsFunc(wrong, func(w schedule.Mistake) bool { return w.Field == m.Field })
+		if !known { // a value that could not be read is not missing too
+			wrong = append(wrong, m)
+		}
 	}
 	return e, wrong
 }

@@ -173,6 +173,7 @@ func TestYAMLThatIsNoneIsToldWithItsLine(t *testing.T) {
 		"a list":          {"- a\n", "bundle.yaml:1: a bundle must be a list of names and values"},
 		"two documents":   {"bundle: a\n---\nbundle: b\n", "a second document"},
 		"no name":         {"settings: {}\n", "the name is missing"},
+		"not UTF-8":       {"bundle: a\nsettings: \xff\n", "bundle.yaml:2: "},
 		"an alias":        {"bundle: a\nsettings: &x {}\nfailover: *x\n", "bundle.yaml:3: \"failover\": aliases are not taken"},
 		"event twice":     {"bundle: a\nschedule:\n  - {event: E, run: policy, triggers: [{type: now}]}\n  - {event: e, run: policy, triggers: [{type: now}]}\n", "bundle.yaml:4: event \"e\" is there already, in line 3"},
 		"no triggers":     {"bundle: a\nschedule:\n  - {event: E, run: policy}\n", "bundle.yaml:3: event \"E\": triggers is empty"},
@@ -186,6 +187,48 @@ func TestYAMLThatIsNoneIsToldWithItsLine(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestNoMistakeHidesAnother(t *testing.T) {
+	const text = `priority: -1
+schedule:
+  - event: A
+    run: dance
+    foo: 1
+    triggers:
+      - {type: daily, at: "1:00", window: 25h}
+      - {type: weekly, at: "01:00", weekdays: [someday], every: 99}
+      - {type: once}
+      - 7
+  - {event: B, run: [policy], triggers: 5}
+failover:
+  beacons:
+    - {url: "ftp://b", priority: high}
+    - {name: c, upload: [1], url: "http://c"}
+    - {name: C}
+    - {name: ~, url: [1]}
+`
+	want := []string{
+		"1: priority must be", "1: bundle: the name is missing",
+		"4: event \"A\": run is \"dance\"", "5: an event has no \"foo\"",
+		"7: event \"A\": triggers[0].at is wrong", "7: event \"A\": triggers[0].window must be",
+		"8: event \"A\": triggers[1].weekdays is wrong", "8: event \"A\": triggers[1].every must not",
+		"9: event \"A\": triggers[2].start is missing", "10: a trigger must be",
+		"11: run must be one value", "11: triggers must be a list",
+		"14: url: \"ftp://b\"", "14: priority must be", "14: a beacon has no name",
+		"15: upload must be one value", "15: beacon \"c\" has url, and",
+		"16: beacon \"C\" has neither", "16: beacon \"C\" is there twice",
+		"17: url must be one value", "17: a beacon has no name",
+	}
+	got := mistakes(t, write(t, t.TempDir(), map[string]string{"bundle.yaml": text}))
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, "bundle.yaml:"+w) }) {
+			t.Errorf("not told: %s", w)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d mistakes, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
 	}
 }
 

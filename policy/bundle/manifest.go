@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"inventorybeacon/policy"
 
@@ -69,7 +70,7 @@ func (r *manifest) parse(text []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
-		line := 0
+		line := notUTF8(text)
 		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
 			line, _ = strconv.Atoi(m[1])
 		}
@@ -84,6 +85,17 @@ func (r *manifest) parse(text []byte) *yaml.Node {
 		r.wrong(&more, "a second document: one bundle is one document")
 	}
 	return doc.Content[0]
+}
+
+// notUTF8 returns the first line that is not UTF-8, 0 if all are.
+func notUTF8(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		if n++; !utf8.Valid(line) {
+			return n
+		}
+	}
+	return 0
 }
 
 // fields calls the function of each key of the mapping n. An unknown key, one
@@ -124,9 +136,19 @@ func (r *manifest) top(n *yaml.Node) {
 		"upgrade":    func(k, _ *yaml.Node) { r.notYet(k, "it is refused rather than ignored") },
 		"rollout":    func(k, _ *yaml.Node) { r.notYet(k, "ignoring it would publish to every device at once") },
 	})
-	if n.Kind == yaml.MappingNode && b.Name == "" && len(r.Mistakes) == 0 {
+	if n.Kind == yaml.MappingNode && value(n, "bundle") == nil {
 		r.wrong(n, "bundle: the name is missing")
 	}
+}
+
+// value returns what the mapping n has under key, nil if it has no such key.
+func value(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 func (r *manifest) notYet(key *yaml.Node, why string) {
@@ -134,8 +156,7 @@ func (r *manifest) notYet(key *yaml.Node, why string) {
 }
 
 func (r *manifest) name(v *yaml.Node) {
-	r.text(v, "bundle", &r.to.Name)
-	if !policy.ValidName(r.to.Name) {
+	if r.text(v, "bundle", &r.to.Name) && !policy.ValidName(r.to.Name) {
 		r.wrong(v, "bundle: %q cannot be a name: use letters, digits and . _ - or spaces between, at most 100", r.to.Name)
 	}
 }
@@ -217,18 +238,22 @@ func (r *manifest) pairs(n *yaml.Node, what string, do func(key, value *yaml.Nod
 	}
 }
 
-// text reads a scalar as it is written: 1.10 stays 1.10.
-func (r *manifest) text(v *yaml.Node, what string, to *string) {
+// text reads a scalar as it is written: 1.10 stays 1.10. It reports whether
+// there was one.
+func (r *manifest) text(v *yaml.Node, what string, to *string) bool {
 	switch {
 	case v.Kind != yaml.ScalarNode:
 		r.wrong(v, "%s must be one value", what)
+		return false
 	case v.Tag == "!!null":
 		*to = ""
 	case strings.ContainsFunc(v.Value, func(c rune) bool { return c < 0x20 && c != '\t' && c != '\n' || c == 0xFFFE || c == 0xFFFF }):
 		r.wrong(v, "%s holds a control character", what)
+		return false
 	default:
 		*to = v.Value
 	}
+	return true
 }
 
 func (r *manifest) number(v *yaml.Node, what string, to *int) {
@@ -253,10 +278,8 @@ func (r *manifest) list(v *yaml.Node, what string, to *[]string, check func(stri
 	}
 	for _, item := range v.Content {
 		var s string
-		before := len(r.Mistakes)
-		r.text(item, what, &s)
 		switch {
-		case len(r.Mistakes) > before:
+		case !r.text(item, what, &s):
 		case s == "":
 			r.wrong(item, "%s: an entry is empty", what)
 		case check != nil && check(s) != "":

@@ -24,19 +24,22 @@ func (r *manifest) schedule(v *yaml.Node) {
 			continue
 		}
 		folded := strings.ToLower(text.Name)
-		if lines[folded] > 0 {
+		if folded != "" && lines[folded] > 0 {
 			r.wrong(item, "event %q is there already, in line %d", text.Name, lines[folded])
 		}
 		lines[folded] = item.Line
 		e, mistakes := text.Event()
 		for _, m := range mistakes {
-			r.add(ManifestName, where.line(m.Field, item.Line), "event %q: %s %s", text.Name, m.Field, m.Problem)
+			if line := where.line(m.Field, item.Line); line > 0 {
+				r.add(ManifestName, line, "event %q: %s %s", text.Name, m.Field, m.Problem)
+			}
 		}
 		r.to.Schedule = append(r.to.Schedule, e)
 	}
 }
 
-// places are the lines of the fields of an event, named as in mistakes.
+// places are the lines of the fields of an event, named as in mistakes. One
+// below zero is that of a field that was not understood: nothing more is said of it.
 type places map[string]int
 
 // line returns the line of the field, or of what holds it.
@@ -50,50 +53,66 @@ func (p places) line(field string, otherwise int) int {
 	return otherwise
 }
 
-// event reads one event; nil if it was so wrong that nothing more can be said.
+// at notes where field is, and whether read understood it.
+func (r *manifest) at(p places, field string, n *yaml.Node, read func()) {
+	before := len(r.Mistakes)
+	read()
+	p[field] = n.Line
+	if len(r.Mistakes) > before {
+		p[field] = -n.Line
+	}
+}
+
+// event reads one event; nil if it is none.
 func (r *manifest) event(n *yaml.Node) (*policy.EventText, places) {
 	e, where := &policy.EventText{}, places{}
-	before := len(r.Mistakes)
 	text := func(to *string) func(k, v *yaml.Node) {
 		return func(k, v *yaml.Node) {
-			where[k.Value] = k.Line
-			r.text(v, k.Value, to)
+			r.at(where, k.Value, k, func() { r.text(v, k.Value, to) })
 		}
 	}
 	r.fields(n, "an event", map[string]func(k, v *yaml.Node){
 		"event": text(&e.Name), "run": text(&e.Run), "catchup": text(&e.Catchup),
 		"triggers": func(k, v *yaml.Node) {
-			where["triggers"] = k.Line
-			if v.Kind != yaml.SequenceNode {
-				r.wrong(v, "triggers must be a list")
-				return
-			}
-			for i, item := range v.Content {
-				e.Triggers = append(e.Triggers, r.trigger(item, where, fmt.Sprintf("triggers[%d]", i)))
-			}
+			r.at(where, k.Value, k, func() { r.triggers(v, where, e) })
 		},
 	})
-	if len(r.Mistakes) > before {
+	if n.Kind != yaml.MappingNode {
 		return nil, nil
 	}
 	return e, where
 }
 
+func (r *manifest) triggers(v *yaml.Node, where places, e *policy.EventText) {
+	if v.Kind != yaml.SequenceNode {
+		r.wrong(v, "triggers must be a list")
+		return
+	}
+	for i, item := range v.Content {
+		e.Triggers = append(e.Triggers, r.trigger(item, where, fmt.Sprintf("triggers[%d]", i)))
+	}
+}
+
 func (r *manifest) trigger(n *yaml.Node, where places, at string) (t policy.TriggerText) {
-	where[at] = n.Line
-	text := func(to *string) func(k, v *yaml.Node) {
+	read := func(do func(k, v *yaml.Node)) func(k, v *yaml.Node) {
 		return func(k, v *yaml.Node) {
-			where[at+"."+k.Value] = k.Line
-			r.text(v, k.Value, to)
+			r.at(where, at+"."+k.Value, k, func() { do(k, v) })
 		}
+	}
+	text := func(to *string) func(k, v *yaml.Node) {
+		return read(func(k, v *yaml.Node) { r.text(v, k.Value, to) })
 	}
 	r.fields(n, "a trigger", map[string]func(k, v *yaml.Node){
 		"type": text(&t.Type), "at": text(&t.At), "start": text(&t.Start),
 		"repeat": text(&t.Repeat), "for": text(&t.For), "window": text(&t.Window),
-		"every":    func(_, v *yaml.Node) { r.number(v, "every", &t.Every) },
-		"weekdays": func(k, v *yaml.Node) { r.list(v, k.Value, &t.Weekdays, nil) },
-		"days":     func(_, v *yaml.Node) { r.days(v, &t.Days) },
+		"every":    read(func(_, v *yaml.Node) { r.number(v, "every", &t.Every) }),
+		"weekdays": read(func(k, v *yaml.Node) { r.list(v, k.Value, &t.Weekdays, nil) }),
+		"days":     read(func(_, v *yaml.Node) { r.days(v, &t.Days) }),
 	})
+	where[at] = n.Line
+	if n.Kind != yaml.MappingNode {
+		where[at], where[at+".type"] = -n.Line, -n.Line
+	}
 	return t
 }
 
@@ -127,7 +146,9 @@ func (r *manifest) failover(v *yaml.Node) {
 }
 
 func (r *manifest) selector(v *yaml.Node, f *policy.Failover) {
-	r.text(v, "selector", &f.Selector)
+	if !r.text(v, "selector", &f.Selector) {
+		return
+	}
 	_, warnings, err := failover.ParseChain(f.Selector)
 	if err != nil {
 		r.wrong(v, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -143,7 +164,6 @@ const downloadDirectory, uploadDirectory = "ManageSoftDL", "ManageSoftRL"
 func (r *manifest) beacon(n *yaml.Node, f *policy.Failover) {
 	b := policy.Beacon{Priority: policy.DefaultPriority}
 	var root string
-	before := len(r.Mistakes)
 	r.fields(n, "a beacon", map[string]func(k, v *yaml.Node){
 		"name":          func(k, v *yaml.Node) { r.text(v, k.Value, &b.Name) },
 		"url":           func(k, v *yaml.Node) { r.address(k, v, &root) },
@@ -153,16 +173,19 @@ func (r *manifest) beacon(n *yaml.Node, f *policy.Failover) {
 		"auto_priority": func(k, v *yaml.Node) { r.flag(v, k.Value, &b.Auto) },
 		"proxy":         func(_, v *yaml.Node) { r.proxy(v, &b.Proxy) },
 	})
-	switch {
-	case len(r.Mistakes) > before:
+	if n.Kind != yaml.MappingNode {
 		return
-	case b.Name == "":
-		r.wrong(n, "a beacon has no name")
-	case root != "" && b.Download+b.Upload != "":
+	}
+	switch url, own := value(n, "url") != nil, value(n, "download") != nil || value(n, "upload") != nil; {
+	case url && own:
 		r.wrong(n, "beacon %q has url, and download or upload as well: give one or the other", b.Name)
-	case root+b.Download+b.Upload == "":
+	case !url && !own:
 		r.wrong(n, "beacon %q has neither url nor download and upload", b.Name)
-	case slices.ContainsFunc(f.Beacons, func(o policy.Beacon) bool { return strings.EqualFold(o.Name, b.Name) }):
+	}
+	switch name := value(n, "name"); {
+	case name == nil || name.Kind == yaml.ScalarNode && b.Name == "":
+		r.wrong(n, "a beacon has no name")
+	case slices.ContainsFunc(f.Beacons, func(o policy.Beacon) bool { return b.Name != "" && strings.EqualFold(o.Name, b.Name) }):
 		r.wrong(n, "beacon %q is there twice", b.Name)
 	}
 	if root != "" {
@@ -173,7 +196,9 @@ func (r *manifest) beacon(n *yaml.Node, f *policy.Failover) {
 
 func (r *manifest) address(k, v *yaml.Node, to *string) {
 	var s string
-	r.text(v, k.Value, &s)
+	if !r.text(v, k.Value, &s) {
+		return
+	}
 	if why := badAddress(s); why != "" {
 		r.wrong(v, "%s: %s", k.Value, why)
 	}
@@ -181,7 +206,7 @@ func (r *manifest) address(k, v *yaml.Node, to *string) {
 }
 
 func (r *manifest) proxy(v *yaml.Node, to *string) {
-	r.text(v, "proxy", to)
+	r.text(v, "proxy", to) // empty if it is none
 	if why := badProxy(*to); why != "" {
 		r.wrong(v, "proxy: %s", why)
 	}
