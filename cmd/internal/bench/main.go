@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what is promised about speed and memory, as ratios in
 // one run against a named alternative: make bench [NAME=group].
 package main
