@@ -13,20 +13,9 @@ import (
 
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/policy/revision"
-	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/spool"
 )
-
-// errUnknown is what the catalogue says of what it does not know.
-var errUnknown = uploads.ErrUnknown
-
-func ignoreUnknown(err error) error {
-	if errors.Is(err, errUnknown) {
-		return nil
-	}
-	return err
-}
 
 // A Desk has the parts of a beacon that an operator's calls need. A stopped
 // beacon's are opened when a call first needs them.
@@ -97,7 +86,7 @@ func openStopped(dir string) (*Desk, error) {
 		d.index, d.closers = c, append(d.closers, c.Close)
 		return c, c.CatchUp(ctx, s)
 	}
-	d.status = func(context.Context) (Status, error) { return Status{State: StateStopped}, nil }
+	d.status = d.stopped
 	return d, nil
 }
 

@@ -179,8 +179,8 @@ func (d *Desk) oneDevice(ctx context.Context, name string) (catalogue.Device, er
 		return catalogue.Device{}, err
 	}
 	found, err := cat.Device(ctx, name)
-	if err != nil && !errors.Is(err, errUnknown) || len(found) != 1 {
-		return catalogue.Device{}, ignoreUnknown(err)
+	if err != nil || len(found) != 1 {
+		return catalogue.Device{}, err
 	}
 	return found[0], nil
 }

@@ -62,6 +62,17 @@ func (d *Desk) getStatus(ctx context.Context, _ struct{}) (Status, error) {
 	if err != nil {
 		return st, err
 	}
-	st.Counts, err = cat.Counts(ctx)
-	return st, err
+	if st.Counts, err = cat.Counts(ctx); err != nil {
+		return st, err
+	}
+	if st.State == StateStopped { // nobody else knows what waits
+		waiting := catalogue.StateWaiting
+		st.Spool = SpoolStatus{Files: int(st.Counts.Uploads[waiting]), Bytes: st.Counts.Bytes[waiting], Oldest: st.Counts.OldestWaiting}
+	}
+	return st, nil
+}
+
+// stopped is how a beacon is that does not run.
+func (d *Desk) stopped(context.Context) (Status, error) {
+	return Status{State: StateStopped, Sinks: []SinkStatus{}, Problems: []string{}}, nil
 }

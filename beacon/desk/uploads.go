@@ -77,10 +77,10 @@ func (d *Desk) showAgent(ctx context.Context, name string) ([]catalogue.Device, 
 		return nil, err
 	}
 	found, err := cat.Device(ctx, name)
-	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("device %q: %w: `beacon trace %s` also looks among those that only polled", name, errUnknown, name)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no device %q has sent a file: `beacon trace %s` also looks among those that only polled", name, name)
 	}
-	return found, nil
+	return found, err
 }
 
 func (d *Desk) trace(ctx context.Context, name string) (out Traced, err error) {

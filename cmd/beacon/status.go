@@ -36,13 +36,20 @@ func writeStatus(w io.Writer, st desk.Status, now time.Time) error {
 		{"policy revision", st.Revision.String()},
 		{"devices", fmt.Sprint(st.Counts.Devices)},
 		{"uploads", uploadCounts(st.Counts)},
-		{"waiting", fmt.Sprintf("%d files, %s, the oldest %s", st.Spool.Files, cli.Size(st.Spool.Bytes), cli.Ago(st.Spool.Oldest, now))},
+		{"waiting", waiting(st.Spool, now)},
 	}.write(w)
 	if err != nil || len(st.Sinks) == 0 {
 		return err
 	}
 	fmt.Fprintln(w)
 	return sinksTable(st.Sinks).Write(w)
+}
+
+func waiting(s desk.SpoolStatus, now time.Time) string {
+	if s.Files == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("%d files, %s, the oldest %s", s.Files, cli.Size(s.Bytes), cli.Ago(s.Oldest, now))
 }
 
 func uploadCounts(c catalogue.Counts) string {
