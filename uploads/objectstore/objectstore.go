@@ -26,6 +26,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/stall"
@@ -100,8 +101,9 @@ func dial(o *Options) (*minio.Client, error) {
 		return nil, err
 	case at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || strings.Trim(at.Path, "/") != "":
 		return nil, errors.New("the endpoint must have the form https://host[:port]")
-	case o.Bucket == "":
-		return nil, errors.New("no bucket is named")
+	}
+	if err := s3utils.CheckValidBucketName(o.Bucket); err != nil {
+		return nil, fmt.Errorf("bucket %q: %w", o.Bucket, err)
 	}
 	lookup, ok := map[string]minio.BucketLookupType{"": minio.BucketLookupAuto, "path": minio.BucketLookupPath, "virtual": minio.BucketLookupDNS}[o.Style]
 	if !ok {

@@ -234,6 +234,7 @@ func TestOpenRefusesMistakes(t *testing.T) {
 		"no scheme":  func(o *objectstore.Options) { o.Endpoint = "s3.example.com" },
 		"path":       func(o *objectstore.Options) { o.Endpoint += "/bucket" },
 		"no bucket":  func(o *objectstore.Options) { o.Bucket = "" },
+		"bad bucket": func(o *objectstore.Options) { o.Bucket = "no such/bucket" },
 		"style":      func(o *objectstore.Options) { o.Style = "fancy" },
 		"missing CA": func(o *objectstore.Options) { o.CA = filepath.Join(t.TempDir(), "none.pem") },
 	} {
