@@ -31,7 +31,8 @@ type Options struct {
 	// a slower copy; shorter says sooner what is missing. Default 60 s.
 	Wait time.Duration
 	// Rescan is how often the folder is looked at without any hint: on a share
-	// that gives none, how long a bundle may go unnoticed. Default 30 s.
+	// that gives none, how long a bundle may go unnoticed; longer spares a slow
+	// share. Default 10 s.
 	Rescan time.Duration
 }
 
@@ -77,7 +78,7 @@ func Open(dir string, store Store, o Options) (*Folder, error) {
 		o.Wait = time.Minute
 	}
 	if o.Rescan == 0 {
-		o.Rescan = 30 * time.Second
+		o.Rescan = 10 * time.Second
 	}
 	f := &Folder{dir: dir, store: store, o: o, entries: map[string]*entry{}}
 	if err := f.make(); err != nil {
