@@ -129,7 +129,7 @@ func (a *Agents) give(w http.ResponseWriter, r *http.Request, ans *answer) error
 			s.Act = catalogue.ActPolicy
 		}
 		s.Status = status
-		a.Seen(s)
+		a.see(r, s)
 	}
 	if err != nil {
 		// Headers are out: all that is left is to cut the connection short.

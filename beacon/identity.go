@@ -11,6 +11,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/contact"
+	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/parent/problem"
 )
 
@@ -95,7 +96,7 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 		}
 	}
 	s.Status, s.Code = status, string(code)
-	a.Seen(s)
+	a.see(r, s)
 }
 
 func lastOf(parts []string) string {
@@ -103,6 +104,14 @@ func lastOf(parts []string) string {
 		return ""
 	}
 	return parts[len(parts)-1]
+}
+
+// see passes a sighting on. What a beacon further down relays says nothing of
+// when or from where the device itself called.
+func (a *Agents) see(r *http.Request, s catalogue.Sighting) {
+	if len(r.Header[hop.ViaHeader]) == 0 {
+		a.Seen(s)
+	}
 }
 
 // sighting is what every sighting has.
@@ -120,5 +129,5 @@ func (a *Agents) contacted(r *http.Request) {
 	}
 	s := a.sighting(r, uploads.Device{}, r.URL.EscapedPath())
 	s.Status = http.StatusOK
-	a.Seen(s)
+	a.see(r, s)
 }

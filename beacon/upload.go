@@ -77,7 +77,7 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	a.Metrics.accepted(receipt)
 	s := a.sighting(r, d.Device, kind.Folder+"/"+name.String())
 	s.Act, s.Status = catalogue.ActUpload, http.StatusOK
-	a.Seen(s)
+	a.see(r, s)
 	return answerReceipt(w, receipt)
 }
 

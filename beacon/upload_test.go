@@ -277,6 +277,20 @@ func TestRefusalIsSeen(t *testing.T) {
 	}
 }
 
+func TestRelayedUploadIsNoContactOfItsDevice(t *testing.T) {
+	s := newSite(t)
+	if resp := ask(s.Handler(), "PUT", ndi, "x", "Beacon-Via: child"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	if n := len(s.seen); n != 0 {
+		t.Errorf("%d contacts from a relayed upload", n)
+	}
+	if resp := ask(s.Handler(), "PUT", ndi, "y"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	s.lastSeen(t)
+}
+
 // deadlines is a response that notes the limits set for writing it.
 type deadlines struct {
 	*httptest.ResponseRecorder
