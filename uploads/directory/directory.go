@@ -57,8 +57,11 @@ const (
 // A Sink writes uploads into a directory. One process owns the directory's
 // .partial folder.
 type Sink struct {
+	dir string
+	o   Options
+
+	in   sync.RWMutex // held for reading while root is in use
 	root *os.Root
-	o    Options
 
 	mu      sync.Mutex // held while names are chosen and taken
 	folders map[string]*folder
@@ -78,29 +81,70 @@ func Open(dir string, o Options) (*Sink, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make relay directory: %w", err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open relay directory: %w", err)
-	}
-	s := &Sink{root: root, o: o, folders: map[string]*folder{}}
-	if err := s.prepare(); err != nil {
-		root.Close()
-		return nil, fmt.Errorf("open relay directory %s: %w", dir, err)
+	s := &Sink{dir: dir, o: o}
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Sink) prepare() error {
+// enter opens what the sink's path leads to now.
+func (s *Sink) enter() error {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return fmt.Errorf("open relay directory: %w", err)
+	}
+	if err := s.prepare(root); err != nil {
+		root.Close()
+		return fmt.Errorf("open relay directory %s: %w", s.dir, err)
+	}
+	s.root, s.folders = root, map[string]*folder{}
+	return nil
+}
+
+func (s *Sink) prepare(root *os.Root) error {
 	for _, dir := range []string{incoming, partial} {
-		if err := s.root.MkdirAll(dir, 0o755); err != nil {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	n, err := durablefile.Sweep(s.root, partial)
+	n, err := durablefile.Sweep(root, partial)
 	if n > 0 {
 		s.o.Log.Info("swept unfinished deliveries", slog.Int("files", n))
 	}
-	return errors.Join(err, syncFolder(s.root, "."))
+	return errors.Join(err, syncFolder(root, "."))
+}
+
+// follow enters the directory again if another one has taken its place, as when
+// somebody moved it away or mounted something there. It makes none: where there
+// is nothing, a mount may be missing.
+func (s *Sink) follow() error {
+	s.in.RLock()
+	replaced, err := s.replaced()
+	s.in.RUnlock()
+	if err != nil || !replaced {
+		return err
+	}
+	s.in.Lock()
+	defer s.in.Unlock()
+	if replaced, err = s.replaced(); err != nil || !replaced { // by now, somebody else may have been here
+		return err
+	}
+	old := s.root
+	if err := s.enter(); err != nil {
+		return err
+	}
+	s.o.Log.Warn("relay directory was replaced; going on in the new one", slog.String("path", s.dir))
+	return old.Close()
+}
+
+func (s *Sink) replaced() (bool, error) {
+	there, err := os.Stat(s.dir)
+	if err != nil {
+		return false, fmt.Errorf("relay directory: %w", err)
+	}
+	here, err := s.root.Stat(".")
+	return err != nil || !os.SameFile(here, there), nil
 }
 
 // Close releases the directory.
@@ -123,7 +167,12 @@ func (s *Sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.
 	for i, p := range parcels {
 		drafts[i] = &draft{Parcel: p}
 	}
-	if err := s.room(); err != nil {
+	if err := s.follow(); err != nil {
+		return s.deliveries(drafts, err)
+	}
+	s.in.RLock()
+	defer s.in.RUnlock()
+	if err := errors.Join(s.room(), s.make(partial)); err != nil {
 		return s.deliveries(drafts, err)
 	}
 	s.write(ctx, drafts)

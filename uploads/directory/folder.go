@@ -194,17 +194,24 @@ func (f *folder) twins(name string) ([]string, error) {
 // same reports whether the file of that name is durable and has the draft's
 // bytes. A file that is gone, or is no file, is not the same.
 func (f *folder) same(name string, d *draft) (bool, error) {
-	file, err := f.root.Open(path.Join(f.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
+	// Only a file is opened: a pipe would wait for a writer, and a link may lead
+	// anywhere.
+	name = path.Join(f.dir, name)
+	info, err := f.root.Lstat(name)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() != d.Size) {
 		return false, nil
 	}
-	if err != nil {
+	var file *os.File
+	if err == nil {
+		file, err = f.root.Open(name)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
 		return false, err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != d.Size {
-		return false, err
-	}
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
 		return false, err
