@@ -87,8 +87,11 @@ func Open(o Options, command string) (*Agent, error) {
 		logFile: logship.Open(dir.Join(datadir.Log)),
 	}
 	a.log = slog.New(slog.NewMultiHandler(o.Log.Handler(), slog.NewJSONHandler(a.logFile, nil)))
-	if err := errors.Join(a.openNetwork(bootstrap), a.openPolicy(), a.openOutbox()); err != nil {
-		return nil, errors.Join(err, a.Close())
+	// In this order: each needs what the ones before it made.
+	for _, open := range []func() error{func() error { return a.openNetwork(bootstrap) }, a.openPolicy, a.openOutbox} {
+		if err := open(); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
 	}
 	return a, nil
 }

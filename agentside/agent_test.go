@@ -3,13 +3,17 @@ package agentside
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"inventorybeacon/policy"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool"
 )
@@ -137,4 +141,24 @@ func TestAgentAsksForPolicyOfOddName(t *testing.T) {
 			t.Errorf("%s asked for %q", device, asked)
 		}
 	}
+}
+
+func TestOpenGivesUpCleanly(t *testing.T) {
+	o := options(t, newBeacon(t))
+	o.CA = filepath.Join(t.TempDir(), "none.pem")
+	if _, err := Open(o, "test"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a missing file of authorities: %v", err)
+	}
+	newer := filepath.Join(o.Data, "policy", "current.json")
+	if err := os.WriteFile(newer, []byte(`{"version": 99}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.CA = ""
+	if _, err := Open(o, "test"); !errors.Is(err, policy.ErrTooNew) {
+		t.Fatalf("a policy store of a newer version: %v", err)
+	}
+	if err := os.Remove(newer); err != nil {
+		t.Fatal(err)
+	}
+	openAgent(t, o) // nobody holds the data directory
 }

@@ -24,6 +24,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"inventorybeacon/failover"
 	"inventorybeacon/uploads"
 )
@@ -76,6 +78,8 @@ func (o Options) complete() (Options, []failover.Location, error) {
 		}
 		o.Name = name
 	}
+	// One spelling, so that beacons see one device whatever the keyboard composed.
+	o.Name, o.Domain = norm.NFC.String(o.Name), norm.NFC.String(o.Domain)
 	if strings.ContainsAny(o.Domain, `/\`) || !plain(o.Domain) {
 		errs = append(errs, fmt.Errorf("%w: domain %q: it must be one word without slashes", ErrUsage, o.Domain))
 	}

@@ -42,3 +42,10 @@ func TestOptionsReportAllMistakes(t *testing.T) {
 		t.Errorf("%+v, %+v, %v", o, locations, err)
 	}
 }
+
+func TestOptionsComposeLetters(t *testing.T) {
+	o, _, err := Options{Name: "e\u0301-7", Domain: "E\u0301"}.complete()
+	if err != nil || o.Name != "\u00e9-7" || o.Domain != "\u00c9" {
+		t.Errorf("%q in %q, %v", o.Name, o.Domain, err)
+	}
+}

@@ -154,10 +154,10 @@ func (a *Agent) notArrived(why error) error {
 	}
 	var reasons []string
 	for _, f := range s.Aside {
-		reasons = append(reasons, fmt.Sprintf("%s/%s: %s", f.Kind, f.File, f.Reason))
+		reasons = append(reasons, oneLine(fmt.Sprintf("%s/%s: %s", f.Kind, f.File, f.Reason)))
 	}
 	for _, f := range s.Stuck {
-		reasons = append(reasons, fmt.Sprintf("outbox/%s: %s", strings.TrimPrefix(f.Kind+"/"+f.File, "/"), f.Reason))
+		reasons = append(reasons, oneLine(fmt.Sprintf("outbox/%s: %s", strings.TrimPrefix(f.Kind+"/"+f.File, "/"), f.Reason)))
 	}
 	if len(reasons) == 0 && s.Error != "" {
 		reasons = append(reasons, s.Error)
@@ -171,3 +171,6 @@ func (a *Agent) notArrived(why error) error {
 	}
 	return fmt.Errorf("%w: %s: %s", ErrNotArrived, count, strings.Join(reasons, "; "))
 }
+
+// oneLine keeps a file's name from breaking the message it is part of.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "?") }

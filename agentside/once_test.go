@@ -199,7 +199,7 @@ func TestRefusedFileIsSetAside(t *testing.T) {
 	putInOutbox(t, o, "Inventories/wrong.exe", "x")
 	start := time.Now()
 	out, err := once(t, o, DefaultOnceTimeout)
-	if !errors.Is(err, ErrNotArrived) || !strings.Contains(err.Error(), "rain") || !strings.Contains(err.Error(), "wrong.exe") || out.Sent != 2 {
+	if !errors.Is(err, ErrNotArrived) || !strings.Contains(err.Error(), "rain") || !strings.Contains(err.Error(), "wrong.exe") || strings.Contains(err.Error(), "\n") || out.Sent != 2 {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	if took := time.Since(start); took > 30*time.Second {

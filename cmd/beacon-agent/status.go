@@ -32,7 +32,8 @@ func (p *person) status() *cobra.Command {
 func writeStatus(w io.Writer, st agentside.Status, now time.Time) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(tw, "%s\t%s\n", name, cli.Printable(fmt.Sprintf(format, args...)))
+		value := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "?") // a file's name can hold one
+		fmt.Fprintf(tw, "%s\t%s\n", name, cli.Printable(value))
 	}
 	line("state", "%s, as of %s", state(st), cli.Ago(st.Updated, now))
 	line("device", "%s/%s, agent id %s, version %s", st.Domain, st.Device, st.AgentID, st.Version)
