@@ -87,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Beacon, error) {
 	b := &Beacon{o: o, config: o.Config, log: o.Log, metrics: NewMetrics(), started: time.Now()}
 	b.state.Store(Starting)
 	for _, step := range []func(context.Context) error{
-		b.openData, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin, b.openControl,
+		b.openData, b.openControl, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, b.close())
@@ -160,6 +160,8 @@ func (b *Beacon) openPolicies(context.Context) (err error) {
 	return nil
 }
 
+// openControl takes the socket before anything that an operator's command would
+// open itself if it found nobody here: the command then waits for the start.
 func (b *Beacon) openControl(context.Context) (err error) {
 	b.control, err = control.Listen(b.config.Data)
 	if err == nil {

@@ -17,11 +17,11 @@ import (
 
 // A Mistake is one thing that is wrong, and where.
 type Mistake struct {
-	Source string // a file, "environment" or "flags or environment"
-	Line   int    // 0 where there are no lines
-	Key    string // dotted; empty if the text itself is broken
-	Text   string
-	unread bool // the value there did not become part of the configuration
+	Source string `json:"source"`        // a file, "environment" or "flags or environment"
+	Line   int    `json:"line,omitzero"` // 0 where there are no lines
+	Key    string `json:"key,omitzero"`  // dotted; empty if the text itself is broken
+	Text   string `json:"message"`
+	unread bool   // the value there did not become part of the configuration
 }
 
 // String returns source:line: key: text.

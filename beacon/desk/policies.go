@@ -11,6 +11,7 @@ import (
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/bundle"
 	"inventorybeacon/policy/revision"
+	"inventorybeacon/policy/wire"
 	"inventorybeacon/uploads/catalogue"
 )
 
@@ -142,8 +143,18 @@ func (d *Desk) showPolicy(ctx context.Context, in PolicyQuery) (out PolicyAnswer
 	if errors.Is(err, policy.ErrNone) {
 		return out, nil
 	}
+	if in.Classic {
+		e = classic(e, out.Revision)
+	}
 	out.Effective = &e
 	return out, err
+}
+
+// classic leaves of e what an agent of the incumbent is told of it; ready-made
+// files are served to it beside that.
+func classic(e policy.Effective, rev policy.Revision) policy.Effective {
+	told, _ := wire.Classic(wire.Schedule{Events: e.Schedule, Created: rev.Created})
+	return policy.Effective{Schedule: told.Events, Bundles: e.Bundles}
 }
 
 // query fills in what the operator did not say from what the beacon knows of

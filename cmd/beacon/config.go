@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,13 @@ func configCommands(o *operator) []*cobra.Command {
 	return []*cobra.Command{configCheck(o)}
 }
 
+// A configVerdict is the verdict on one configuration file.
+type configVerdict struct {
+	File     string          `json:"file"`
+	OK       bool            `json:"ok"`
+	Mistakes config.Mistakes `json:"mistakes"`
+}
+
 func configCheck(o *operator) *cobra.Command {
 	return &cobra.Command{
 		Use: "check FILE", Short: "Say everything that is wrong with a configuration file", Args: cli.Args(cobra.ExactArgs(1)),
@@ -23,18 +31,23 @@ func configCheck(o *operator) *cobra.Command {
 			if err != nil && !ok {
 				return err
 			}
-			err = o.print(cmd, found, func() error {
-				if len(found) > 0 {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), cli.Printable(found.Error()))
-					return err
-				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine\n", args[0])
+			v := configVerdict{File: args[0], OK: len(found) == 0, Mistakes: append(config.Mistakes{}, found...)}
+			if err := o.print(cmd, v, func() error { return v.write(cmd.OutOrStdout()) }); err != nil {
 				return err
-			})
-			if err == nil && len(found) > 0 {
+			}
+			if !v.OK {
 				return cli.ErrSilent
 			}
-			return err
+			return nil
 		},
 	}
+}
+
+func (v configVerdict) write(w io.Writer) error {
+	text := v.File + " is fine"
+	if !v.OK {
+		text = v.Mistakes.Error()
+	}
+	_, err := fmt.Fprintln(w, cli.Printable(text))
+	return err
 }

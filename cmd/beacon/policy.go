@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -124,7 +125,10 @@ func createFile(name string, write func(io.Writer) error) error {
 	if err := write(p); err != nil {
 		return err
 	}
-	return p.Commit()
+	if err = p.Commit(); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: name another file with -o", name)
+	}
+	return err
 }
 
 // me is the name under which a change is recorded.
