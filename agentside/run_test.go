@@ -85,9 +85,12 @@ func TestRunUsesFailoverListOfPolicy(t *testing.T) {
 	listed.files = bootstrap.files
 	a := running(t, options(t, bootstrap))
 	eventually(t, "inventory sent", func() bool { return len(listed.got("Inventories")) == 1 })
-	s := a.Status()
-	if len(bootstrap.got("Inventories")) != 0 || len(s.Beacons) != 2 || s.Beacons[0].Name != "listed" || !s.Beacons[0].InUse {
-		t.Errorf("%+v", s.Beacons)
+	eventually(t, "the agent has heard the answer", func() bool {
+		s := a.Status().Beacons
+		return len(s) == 2 && s[0].Name == "listed" && s[0].InUse
+	})
+	if len(bootstrap.got("Inventories")) != 0 {
+		t.Error("the bootstrap beacon got the inventory")
 	}
 }
 
