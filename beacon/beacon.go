@@ -135,6 +135,9 @@ func (b *Beacon) Ready() error {
 	return b.agents.Trouble()
 }
 
+// Full says why uploads are refused for want of room, or nil.
+func (b *Beacon) Full() error { return b.agents.Room(0) }
+
 // openData makes the directories that are not made by what is kept in them.
 func (b *Beacon) openData(context.Context) error {
 	for _, dir := range []string{"", config.DropDir, config.KeysDir} {

@@ -53,9 +53,10 @@ func (r *room) check(bytes int64) error {
 	if r.err != nil {
 		return fmt.Errorf("look at the disk: %w", r.err)
 	}
-	r.left -= max(bytes, 0) // until the disk is asked again
-	if r.left < r.least {
-		return fmt.Errorf("%w: %d bytes would be free, %d must stay", uploads.ErrFull, r.left, r.least)
+	left := r.left - max(bytes, 0)
+	if left < r.least {
+		return fmt.Errorf("%w: %d bytes would be free, %d must stay", uploads.ErrFull, max(left, 0), r.least)
 	}
+	r.left = left // until the disk is asked again
 	return nil
 }
