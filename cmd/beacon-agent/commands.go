@@ -61,7 +61,7 @@ says so, sends its inventory all the same and exits with 0.`,
 			if err != nil {
 				return err
 			}
-			return p.print(cmd, out, "%s; sent %d files; the receipt for %q is %s", inForce(out.Policy, out.Revision), out.Sent, out.Inventory, out.Receipt)
+			return p.print(cmd, out, "%s; sent %s; the receipt for %q is %s", inForce(out.Policy, out.Revision), cli.Count(out.Sent, "file"), out.Inventory, out.Receipt)
 		}),
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", agentside.DefaultOnceTimeout, "how long to wait in all")
@@ -104,7 +104,7 @@ func (p *person) upload() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(cmd, map[string]uint64{"sent": sent}, "sent %d files", sent)
+			return p.print(cmd, map[string]uint64{"sent": sent}, "sent %s", cli.Count(sent, "file"))
 		}),
 	}
 }

@@ -41,7 +41,7 @@ func writeStatus(w io.Writer, st agentside.Status, now time.Time) error {
 	if st.Policy.Error != "" {
 		line("  last error", "%s; next try %s", st.Policy.Error, cli.Ago(st.Policy.NextTry, now))
 	}
-	line("outbox", "%d files, %s, wait; last receipt %s", st.Outbox.Waiting, cli.Size(st.Outbox.Bytes), cli.Ago(st.Outbox.LastAck, now))
+	line("outbox", "%s, %s, waiting; last receipt %s", cli.Count(st.Outbox.Waiting, "file"), cli.Size(st.Outbox.Bytes), cli.Ago(st.Outbox.LastAck, now))
 	if st.Outbox.Error != "" {
 		line("  last error", "%s; next try %s", st.Outbox.Error, cli.Ago(st.Outbox.NextTry, now))
 	}

@@ -134,7 +134,7 @@ func deviceFacts(d catalogue.Device, now time.Time) facts {
 
 func contactFacts(c catalogue.Contact, now time.Time) facts {
 	f := facts{
-		{"contact", fmt.Sprintf("%s from %s, %d requests", cli.Ago(c.LastSeen, now), dash(c.Address), c.Requests)},
+		{"contact", fmt.Sprintf("%s from %s, %s", cli.Ago(c.LastSeen, now), dash(c.Address), cli.Count(c.Requests, "request"))},
 		{"  agent id", c.AgentID}, {"  version", c.Version},
 		{"  holds revision", known(c.Revision > 0, c.Revision)}, {"  files waiting there", known(c.Spool >= 0, c.Spool)},
 		{"  clock ahead by", known(c.SkewKnown, c.Skew)}, {"  its last error", c.Error},

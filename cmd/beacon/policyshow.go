@@ -46,16 +46,16 @@ func appliesTo(a policy.AppliesTo) string {
 func says(b policy.Bundle) string {
 	var parts []string
 	if n := len(b.Schedule); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d events", n))
+		parts = append(parts, cli.Count(n, "event"))
 	}
 	if len(b.Settings) > 0 {
 		parts = append(parts, "settings")
 	}
 	if b.Failover != nil {
-		parts = append(parts, fmt.Sprintf("%d beacons", len(b.Failover.Beacons)))
+		parts = append(parts, cli.Count(len(b.Failover.Beacons), "beacon"))
 	}
 	if n := len(b.Files); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d files", n))
+		parts = append(parts, cli.Count(n, "file"))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -145,7 +145,7 @@ func triggerText(t policy.TriggerText) string {
 		}
 	}
 	if t.Every > 1 {
-		parts = append(parts, fmt.Sprintf("every %d times", t.Every))
+		parts = append(parts, fmt.Sprintf("each %d. time", t.Every))
 	}
 	return strings.Join(parts, " ")
 }

@@ -49,7 +49,7 @@ func waiting(s desk.SpoolStatus, now time.Time) string {
 	if s.Files == 0 {
 		return "nothing"
 	}
-	return fmt.Sprintf("%d files, %s, the oldest %s", s.Files, cli.Size(s.Bytes), cli.Ago(s.Oldest, now))
+	return fmt.Sprintf("%s, %s, the oldest %s", cli.Count(s.Files, "file"), cli.Size(s.Bytes), cli.Ago(s.Oldest, now))
 }
 
 func uploadCounts(c catalogue.Counts) string {

@@ -63,6 +63,14 @@ func Printable(s string) string {
 // Size writes a number of bytes for a person.
 func Size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
+// Count writes a number of things: 1 file, 2 files.
+func Count[N ~int | ~int64 | ~uint64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 // When writes a time for a person: UTC to the second, "-" if there is none.
 func When(t time.Time) string {
 	if t.IsZero() {
