@@ -145,7 +145,8 @@ func triggerText(t policy.TriggerText) string {
 		}
 	}
 	if t.Every > 1 {
-		parts = append(parts, fmt.Sprintf("each %d. time", t.Every))
+		unit := map[string]string{"daily": "day", "weekly": "week", "monthly": "month"}[t.Type]
+		parts = append(parts, "each", cli.Count(t.Every, unit))
 	}
 	return strings.Join(parts, " ")
 }
