@@ -47,7 +47,7 @@ func eventsOf(p *pull.Policy) []event {
 		for _, e := range p.Events {
 			if runs(e.Run) {
 				out = append(out, event{Event: e})
-				polls = polls || e.Run == runPolicy
+				polls = polls || e.Run == runPolicy && slices.ContainsFunc(e.Triggers, recurs)
 			}
 		}
 	}
@@ -55,17 +55,29 @@ func eventsOf(p *pull.Policy) []event {
 	if p != nil {
 		start.Window = startSpread
 	}
-	poll := schedule.Daily("Built-in policy poll", runPolicy, 0, schedule.MaxWindow-time.Second)
+	poll := builtIn("Built-in policy poll", runPolicy)
 	if polls {
 		poll.Triggers = nil
 	}
 	poll.Triggers = append(poll.Triggers, start)
 	out = append(out, event{poll, true})
 	if p == nil {
-		out = append(out, event{schedule.Daily("Built-in inventory", runInventory, 0, schedule.MaxWindow-time.Second), true})
+		out = append(out, event{builtIn("Built-in inventory", runInventory), true})
 	}
-	return append(out, event{schedule.Daily("Built-in log upload", runLogs, 0, schedule.MaxWindow-time.Second), true})
+	return append(out, event{builtIn("Built-in log upload", runLogs), true})
 }
+
+// builtIn returns an event that is due once a day, whatever the time. Its id is
+// one that no event of a policy has, even one of the same name.
+func builtIn(name, run string) schedule.Event {
+	e := schedule.Daily(name, run, 0, schedule.MaxWindow-time.Second)
+	e.ID = schedule.EventID("\x00" + name)
+	return e
+}
+
+// recurs reports whether a trigger comes due again and again by the clock. A
+// poll that has no such trigger may be the last one.
+func recurs(t schedule.Trigger) bool { return t.Type.Timed() && t.Type != schedule.TypeOnce }
 
 // runs reports whether this agent does what an event asks for.
 func runs(run string) bool {

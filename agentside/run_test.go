@@ -120,6 +120,9 @@ func TestPolicyNeverSwitchesPollingOff(t *testing.T) {
 		"a policy without a schedule":    {},
 		"a policy without a policy poll": {Events: []schedule.Event{daily("Inventory", "inventory")}},
 		"a policy with one":              {Events: []schedule.Event{daily("Poll", "policy")}},
+		"a policy with one that is over": {Events: []schedule.Event{{ID: "over", Name: "Over", Run: "policy", Triggers: []schedule.Trigger{
+			{Type: schedule.TypeNow}, {Type: schedule.TypeOnce, Start: schedule.Date{Year: 1999, Month: 1, Day: 1}}}}}},
+		"a policy that takes our names": {Events: []schedule.Event{daily("Built-in log upload", "policy"), daily("Built-in policy poll", "inventory")}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var events []schedule.Event
