@@ -15,15 +15,31 @@ import (
 // adminConnections bound each of the administrators' addresses.
 const adminConnections = 256
 
+// ownDescriptors of those the system grants are kept from the agents, for the
+// spool, the relays, the catalogue and the administrators. Fewer serve more
+// agents under a tight limit; more keep uploads going out while they do.
+const ownDescriptors = 1024
+
+// connections is how many agents may be connected to each of so many listeners
+// under a limit of descriptors.
+func connections(configured, listeners, limit int) int {
+	return min(configured, (limit-min(ownDescriptors, limit/2))/listeners)
+}
+
 // openFronts binds the agents' addresses. Nobody is accepted before Run; who
 // connects earlier waits in the system's queue.
 func (b *Beacon) openFronts(context.Context) error {
+	configured, limit := b.config.Limits.Connections, descriptors()
+	most := connections(configured, len(b.config.Listeners), limit)
+	if most < configured {
+		b.log.Warn("fewer agents can be connected than limits.connections says: raise the limit of open files", "connections", most, "open_files", limit)
+	}
 	for _, l := range b.config.Listeners {
 		secure, err := b.secure(l)
 		if err != nil {
 			return err
 		}
-		f, err := b.open(l.Address, b.config.Limits.Connections, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f, err := b.open(l.Address, most, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			b.agents.serve(w, r)
 		}))
 		if err != nil {
