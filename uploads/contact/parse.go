@@ -135,8 +135,14 @@ func (p *parser) key() (string, error) {
 }
 
 func (p *parser) quoted() (any, error) {
+	p.rest = p.rest[1:]
+	plain := p.skipFunc(func(c byte) bool { return printable(c) && c != '"' && c != '\\' })
+	if p.take('"') { // nearly always
+		return strings.Clone(plain), nil // or it would keep the whole request's head
+	}
 	var b strings.Builder
-	for p.rest = p.rest[1:]; p.rest != ""; {
+	b.WriteString(plain)
+	for p.rest != "" {
 		c := p.next()
 		switch {
 		case c == '"':
@@ -242,7 +248,9 @@ func (p *parser) take(c byte) bool {
 	return true
 }
 
-func (p *parser) skip(chars string) { p.rest = strings.TrimLeft(p.rest, chars) }
+func (p *parser) skip(chars string) {
+	p.skipFunc(func(c byte) bool { return strings.IndexByte(chars, c) >= 0 })
+}
 
 // skipFunc passes over the bytes that f wants and returns them.
 func (p *parser) skipFunc(f func(byte) bool) string {
