@@ -56,6 +56,7 @@ type Folder struct {
 	store   Store
 	o       Options
 	entries map[string]*entry
+	look    func(path string) (bundle.Look, error)
 }
 
 // An entry is something in the folder that was not decided about yet.
@@ -80,7 +81,7 @@ func Open(dir string, store Store, o Options) (*Folder, error) {
 	if o.Rescan == 0 {
 		o.Rescan = 10 * time.Second
 	}
-	f := &Folder{dir: dir, store: store, o: o, entries: map[string]*entry{}}
+	f := &Folder{dir: dir, store: store, o: o, entries: map[string]*entry{}, look: bundle.LookAt}
 	if err := f.make(); err != nil {
 		return nil, fmt.Errorf("open drop folder: %w", err)
 	}
@@ -125,7 +126,7 @@ func (f *Folder) Scan(ctx context.Context, now time.Time) (next time.Time, err e
 // consider looks at one entry and returns when to look at it again; zero if it
 // was decided about.
 func (f *Folder) consider(ctx context.Context, name string, now time.Time) time.Time {
-	look, err := bundle.LookAt(filepath.Join(f.dir, name))
+	look, err := f.look(filepath.Join(f.dir, name))
 	e := f.entries[name]
 	if e == nil || err == nil && !e.look.Same(look) {
 		e = &entry{look: look, still: now}
@@ -135,7 +136,10 @@ func (f *Folder) consider(ctx context.Context, name string, now time.Time) time.
 	case errors.Is(err, fs.ErrNotExist): // gone, or changing under our hands
 		return now.Add(f.o.Settle)
 	case err != nil:
-		return f.later(name, err, e, now)
+		if !now.Before(e.retry) { // a hint is no reason to say it again
+			e.retry = f.later(name, err, e, now)
+		}
+		return e.retry
 	}
 	due := e.still.Add(f.o.Settle)
 	if due.Before(e.retry) {
