@@ -27,7 +27,10 @@ func uploadsList(o *operator) *cobra.Command {
 			if f.State, err = parseState(state); err != nil {
 				return err
 			}
-			if since > 0 {
+			switch {
+			case since < 0 || f.Limit < 1:
+				return cli.Usagef("--since and --limit must be more than nothing")
+			case since > 0:
 				f.Since = time.Now().Add(-since)
 			}
 			rows, err := desk.ListUploads.Ask(cmd.Context(), o.data, f)

@@ -114,7 +114,7 @@ func (c *Catalogue) listDevices(ctx context.Context, q *query) ([]Device, error)
 		d.FirstSeen, d.LastSeen = fromMillis(first), fromMillis(last)
 		return d, err
 	})
-	var found []Device
+	found := []Device{} // a list in JSON, even if empty
 	for _, d := range rows {
 		if err == nil {
 			err = c.describe(ctx, &d)

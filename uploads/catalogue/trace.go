@@ -40,7 +40,10 @@ const traceRows = 20
 // Trace gathers everything known about a device, named as for
 // [Catalogue.Device]. Knowing nothing is no error.
 func (c *Catalogue) Trace(ctx context.Context, name string) (Trace, error) {
-	t := Trace{Query: strings.TrimSpace(name), Sinks: slices.Clone(c.o.Sinks)}
+	t := Trace{
+		Query: strings.TrimSpace(name), Sinks: append([]Sink{}, c.o.Sinks...),
+		Devices: []Device{}, Strangers: []Contact{}, Uploads: []Upload{}, Waiting: []Upload{}, Losses: []Loss{}, // lists in JSON, even if empty
+	}
 	if err := c.trace(ctx, &t); err != nil {
 		return Trace{}, fmt.Errorf("trace %q: %w", name, err)
 	}
