@@ -73,9 +73,9 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.find(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop, err := d.startBeacon(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop, err := d.startBeacon(ctx, cancel)
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,9 @@ func (d *demo) run(ctx context.Context) error {
 	d.next()
 	return d.keepAgent(ctx)
 }
+
+// errBeaconEnded is why a demo cannot go on.
+var errBeaconEnded = errors.New("the beacon ended")
 
 func (d *demo) say(who, format string, args ...any) {
 	fmt.Fprintf(d.out, "%-7s %s\n", who, fmt.Sprintf(format, args...))
@@ -109,8 +112,8 @@ func (d *demo) find() (err error) {
 }
 
 // startBeacon starts the beacon and shows the line in which it says where it
-// listens.
-func (d *demo) startBeacon(ctx context.Context) (stop func(), err error) {
+// listens. If the beacon ends before it is stopped, ended is called.
+func (d *demo) startBeacon(ctx context.Context, ended context.CancelCauseFunc) (stop func(), err error) {
 	log, err := os.Create(filepath.Join(d.dir, "beacon.log"))
 	if err != nil {
 		return nil, err
@@ -124,12 +127,18 @@ func (d *demo) startBeacon(ctx context.Context) (stop func(), err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		cmd.Wait()
+		ended(errBeaconEnded)
+	}()
 	stop = func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		<-gone
 		log.Close()
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		stop()
 		text, _ := os.ReadFile(log.Name())
@@ -252,8 +261,9 @@ func (d *demo) keepAgent(ctx context.Context) error {
 	defer log.Close()
 	cmd := d.command(ctx, d.agent, d.agentArgs("run")...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil && ctx.Err() == nil {
-		return errors.Join(errors.New("the agent ended"), err)
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return nil
+	return errors.Join(errors.New("the agent ended"), err)
 }
