@@ -69,7 +69,7 @@ var words = map[problem.Code]string{
 	problem.Internal:  "something is wrong with this beacon; its log says what",
 	problem.Busy:      "this beacon is busy; come back later",
 	problem.SpoolFull: "this beacon has no room now; come back later",
-	problem.Loop:      "this file has been here before, or has passed too many beacons",
+	problem.Loop:      "this file has been here before, or at a beacon of the same name, or has passed too many",
 }
 
 // Retry-After values: the least wait, and the span over which senders that

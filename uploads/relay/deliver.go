@@ -189,7 +189,7 @@ func (r *Relay) noteFailure(f *outcome, round uint64, now time.Time) {
 // which no retry mends.
 func (r *Relay) stop(f *outcome) {
 	if !r.status.Stopped {
-		r.o.Log.Error("relay stopped: the destination is part of a loop; correct the sinks of the beacons involved and restart", about(f)...)
+		r.o.Log.Error("relay stopped: the destination is part of a loop, or two beacons on the way have the same name; correct their configuration and restart", about(f)...)
 	}
 	r.status.Stopped = true
 }
