@@ -68,10 +68,10 @@ func TestRunRetriesFirstContact(t *testing.T) {
 	})
 	o := options(t, b)
 	a := running(t, o)
-	eventually(t, "policy", func() bool { return a.Status().Policy.Held })
-	if s := a.Status(); s.Policy.Failures != 0 || s.Policy.Error != "" {
-		t.Errorf("%+v", s.Policy)
-	}
+	eventually(t, "policy, and no failure stands", func() bool {
+		p := a.Status().Policy
+		return p.Held && p.Failures == 0 && p.Error == ""
+	})
 }
 
 func TestRunUsesFailoverListOfPolicy(t *testing.T) {
