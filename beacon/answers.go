@@ -19,6 +19,10 @@ type answers struct {
 // holds a device's documents, some kilobytes.
 const maxAnswers = 256
 
+// maxURI is the longest request that is remembered. Ours are a tenth of it; what
+// a scanner makes up must not be what fills the memory.
+const maxURI = 1 << 10
+
 var seed = maphash.MakeSeed()
 
 // get returns what uri was answered out of s, or nil.
@@ -33,6 +37,9 @@ func (c *answers) get(uri string, s Snapshot) *answer {
 }
 
 func (c *answers) put(uri string, s Snapshot, ans *answer) {
+	if len(uri) > maxURI {
+		return
+	}
 	sh := &c.shards[maphash.String(seed, uri)%uint64(len(c.shards))]
 	sh.Lock()
 	defer sh.Unlock()

@@ -56,6 +56,7 @@ const (
 type Beacon struct {
 	o       Options
 	config  *config.Config
+	name    string // see Name
 	log     *slog.Logger
 	metrics *Metrics
 	guard   *dial.Guard
@@ -87,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Beacon, error) {
 	b := &Beacon{o: o, config: o.Config, log: o.Log, metrics: NewMetrics(), started: time.Now()}
 	b.state.Store(Starting)
 	for _, step := range []func(context.Context) error{
-		b.openData, b.openControl, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin,
+		b.openData, b.openControl, b.openName, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, b.close())

@@ -95,7 +95,7 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 	switch {
 	case r.Directory != nil:
 		s, err := directory.Open(r.Directory.Path, directory.Options{
-			MaxFiles: r.Directory.MaxFiles, MaxBytes: int64(r.Directory.MaxBytes), Identity: b.config.Name, Log: b.log,
+			MaxFiles: r.Directory.MaxFiles, MaxBytes: int64(r.Directory.MaxBytes), Identity: b.name, Log: b.log,
 		})
 		if err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 		}
 		return objectstore.Open(objectstore.Options{
 			Endpoint: r.S3.Endpoint, Bucket: r.S3.Bucket, Prefix: r.S3.Prefix, Region: r.S3.Region, Style: r.S3.Style,
-			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), Transport: t, Identity: b.config.Name, Log: b.log,
+			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), Transport: t, Identity: b.name, Log: b.log,
 		})
 	}
 	t, err := b.transport(r.Beacon.CA)
@@ -117,7 +117,7 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 		return nil, err
 	}
 	return &parent.Sink{
-		Client:    &parent.Client{HTTP: &http.Client{Transport: t}, Identity: b.config.Name},
+		Client:    &parent.Client{HTTP: &http.Client{Transport: t}, Identity: b.name},
 		Locations: parent.Fixed{{Name: r.Name, Root: strings.TrimSuffix(r.Beacon.URL, "/")}},
 	}, nil
 }

@@ -34,7 +34,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	b.closers = append(b.closers, b.quarantine.Close)
 	b.spool, err = spool.Open(b.path(config.SpoolDir), spool.Options{
 		SegmentBytes: int64(b.config.Spool.Segment), Recycle: true, MemoryBudget: int64(b.config.Spool.Memory),
-		Beacon: b.config.Name, Sinks: sinks, Observe: b.catalogue.Observe, Log: b.log,
+		Beacon: b.name, Sinks: sinks, Observe: b.catalogue.Observe, Log: b.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open spool: %w", err)
@@ -42,7 +42,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	b.closers = append(b.closers, b.spool.Close)
 	room := &room{free: b.spool.Free, least: b.leastFree()}
 	b.agents = &Agents{
-		Name: b.config.Name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
+		Name: b.name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
 		Policies: func() Snapshot { return b.policies.Current() },
 		Spool:    b.spool, Kinds: kinds, Room: room.check, Pressed: b.memoryPressed, Seen: b.catalogue.Seen,
 		InFlight: b.config.Limits.InFlight, Idle: b.config.Limits.Idle, Proxies: config.Addrs(b.config.TrustedProxies),

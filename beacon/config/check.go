@@ -19,7 +19,7 @@ func (c *Config) check() Mistakes {
 	if c.Data == "" {
 		bad("data", "is empty")
 	}
-	if _, err := uploads.ParseName(c.Name); err != nil {
+	if _, err := uploads.ParseName(c.Name); c.Name != "" && err != nil {
 		bad("name", "%q cannot identify a beacon: %v", c.Name, err)
 	}
 	c.checkListeners(bad)

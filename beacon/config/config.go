@@ -5,11 +5,8 @@ package config
 
 import (
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
-
-	"inventorybeacon/uploads"
 )
 
 // A Config is all that a beacon can be told. [Default] returns one that works;
@@ -18,7 +15,8 @@ type Config struct {
 	// Data is the directory that holds everything the beacon keeps.
 	Data string `yaml:"data"`
 	// Name is the beacon's identity in receipts and on the way up; it must be
-	// unique among the beacons that relay to each other.
+	// unique among the beacons that relay to each other. Empty means the host's
+	// name with a random end, made once for a data directory and kept in it.
 	Name string `yaml:"name"`
 	// Listeners are where agents connect.
 	Listeners []Listener `yaml:"listeners"`
@@ -159,14 +157,8 @@ type Log struct {
 // Default returns the configuration of a beacon that was told nothing: all on
 // this machine's loopback, relaying into its own data directory.
 func Default() *Config {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		name = "beacon"
-	}
-	name = uploads.EscapeDevice(name)
 	return &Config{
 		Data:         "beacon-data",
-		Name:         name,
 		Listeners:    []Listener{{Address: "127.0.0.1:8080", Access: AccessAnonymous}},
 		Admin:        "127.0.0.1:8090",
 		Roots:        Roots{Download: "ManageSoftDL", Upload: "ManageSoftRL"},

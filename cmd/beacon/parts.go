@@ -22,7 +22,7 @@ func parts(b *beacon.Beacon, c *config.Config) desk.Parts {
 func status(b *beacon.Beacon, c *config.Config, now time.Time) desk.Status {
 	a, s := b.Addresses(), b.Spool().Stats()
 	st := desk.Status{
-		State: string(b.State()), Name: c.Name, Started: b.Started(),
+		State: string(b.State()), Name: b.Name(), Started: b.Started(),
 		Agents: slices.Concat(a.Agents, a.AgentsTLS), Admin: a.Admin,
 		Spool:    desk.SpoolStatus{Files: s.Pending, Bytes: s.PendingBytes, Oldest: s.Oldest},
 		Problems: []string{},
