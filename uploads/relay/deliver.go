@@ -139,9 +139,16 @@ func isFailure(f *outcome) bool {
 		return false
 	case errors.Is(f.err, uploads.ErrDigest):
 		return f.item.troubled().digest+1 < digestTries
+	case errors.Is(f.err, uploads.ErrLoop):
+		return !relayed(f)
 	}
 	return !errors.Is(f.err, uploads.ErrRefused)
 }
+
+// relayed reports whether the file came from another beacon, or from somebody
+// who says so. Where such a file loops, only the file is suspect: what is written
+// in it must not end the relay for all others.
+func relayed(f *outcome) bool { return len(f.upload.Via) > 0 }
 
 // notePass takes a file out of its line, and reports whether the destination
 // showed that it works.
@@ -157,6 +164,9 @@ func (r *Relay) notePass(f *outcome, now time.Time) bool {
 		r.plan.remove(f.item, now)
 		r.status.Quarantined++
 		r.o.Log.Error("upload quarantined", about(f)...)
+	case errors.Is(f.err, uploads.ErrLoop):
+		r.plan.setAside(f.item, f.err.Error(), now)
+		r.o.Log.Error("upload set aside: it has passed the destination, or too many beacons, before", about(f)...)
 	default:
 		r.plan.setAside(f.item, f.err.Error(), now)
 		r.o.Log.Warn("upload set aside", about(f)...)
@@ -185,8 +195,8 @@ func (r *Relay) noteFailure(f *outcome, round uint64, now time.Time) {
 	r.o.Log.Warn("delivery failed", append(about(f), slog.Int("failures", r.plan.failures), slog.Time("next_attempt", latest(now, r.plan.pause())))...)
 }
 
-// stop ends all attempts for good: a loop is a mistake in the configuration,
-// which no retry mends.
+// stop ends all attempts for good: where a file loops that an agent gave to
+// this very beacon, the configuration is wrong, which no retry mends.
 func (r *Relay) stop(f *outcome) {
 	if !r.status.Stopped {
 		r.o.Log.Error("relay stopped: the destination is part of a loop, or two beacons on the way have the same name; correct their configuration and restart", about(f)...)

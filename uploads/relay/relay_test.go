@@ -366,6 +366,30 @@ func TestRelayStopsAtLoop(t *testing.T) {
 	})
 }
 
+// Anybody who can send can write beacons into a file's way. That file is set
+// aside, and the others go on.
+func TestRelayGoesOnWhereARelayedFileLoops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newQueue(), &sink{do: func(u uploads.Upload) error {
+			if len(u.Via) > 0 {
+				return fmt.Errorf("%w: 508", uploads.ErrLoop)
+			}
+			return nil
+		}}
+		seq := q.add(t, "PC1", "Logs", 1)
+		q.held[0].Via = []string{"somebody"}
+		q.add(t, "PC2", "Logs", 1)
+		r := run(t, q, s, relay.Options{Quarantine: &keeper{}}, time.Hour, func(*relay.Relay) { q.add(t, "PC3", "Logs", 1) })
+		st := r.Status()
+		if st.Stopped || st.SetAside != 1 || len(st.Trouble) != 1 || st.Trouble[0].Seq != seq {
+			t.Errorf("status %+v", st)
+		}
+		if q.left() != 1 || len(q.lost) != 0 {
+			t.Errorf("%d left, lost %v", q.left(), q.lost)
+		}
+	})
+}
+
 // Bytes that are not the announced ones may have been spoilt on the way: they
 // are sent once more before the file counts as refused.
 func TestRelaySendsWrongBytesOnceMore(t *testing.T) {

@@ -22,7 +22,7 @@ type Status struct {
 	// LastError is the failure that still stands, if one does.
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
-	// Stopped says that the destination is part of a loop. Nothing is sent until
+	// Stopped says that a file of this very beacon loops. Nothing is sent until
 	// a restart.
 	Stopped bool `json:"stopped"`
 	// Trouble lists files that fail by themselves or were refused, oldest first.
