@@ -14,6 +14,7 @@ import (
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/spool"
 )
 
@@ -24,6 +25,7 @@ type Desk struct {
 	// catalogue returns the index once it knows what happened before the call.
 	catalogue func(context.Context) (*catalogue.Catalogue, error)
 	spool     func() (*spool.Spool, error)
+	refused   func() (*quarantine.Store, error)
 	status    func(context.Context) (Status, error)
 	index     *catalogue.Catalogue // a stopped beacon's, once it is open
 	closers   []func() error
@@ -34,6 +36,7 @@ type Parts struct {
 	Policies  *revision.Store
 	Catalogue *catalogue.Catalogue
 	Spool     *spool.Spool
+	Refused   *quarantine.Store
 	// Status answers how the beacon is, but for what the catalogue counts.
 	Status func(context.Context) (Status, error)
 }
@@ -44,6 +47,7 @@ func New(p Parts) *Desk {
 		policies:  func() (*revision.Store, error) { return p.Policies, nil },
 		catalogue: func(ctx context.Context) (*catalogue.Catalogue, error) { return p.Catalogue, p.Catalogue.Sync(ctx) },
 		spool:     func() (*spool.Spool, error) { return p.Spool, nil },
+		refused:   func() (*quarantine.Store, error) { return p.Refused, nil },
 		status:    p.Status,
 	}
 }
@@ -70,6 +74,13 @@ func openStopped(dir string) (*Desk, error) {
 			d.closers = append(d.closers, s.Close)
 		}
 		return s, err
+	})
+	d.refused = sync.OnceValues(func() (*quarantine.Store, error) {
+		q, err := quarantine.Open(filepath.Join(dir, config.QuarantineDir))
+		if err == nil {
+			d.closers = append(d.closers, q.Close)
+		}
+		return q, err
 	})
 	d.catalogue = func(ctx context.Context) (*catalogue.Catalogue, error) {
 		if d.index != nil {

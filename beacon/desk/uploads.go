@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 )
 
@@ -50,17 +51,29 @@ func (d *Desk) catUpload(ctx context.Context, receipt string, w io.Writer) error
 	if err != nil {
 		return err
 	}
-	s, err := d.spool()
-	if err != nil {
-		return err
-	}
-	body, err := s.Body(u.Seq)
+	body, err := d.body(u)
 	if err != nil {
 		return fmt.Errorf("%s is %s and its bytes are no longer here: %w", u.Name, u.State, err)
 	}
 	defer body.Close()
 	_, err = io.Copy(w, body)
 	return err
+}
+
+// body opens the bytes of an upload that waits or lies in quarantine.
+func (d *Desk) body(u catalogue.Upload) (uploads.Body, error) {
+	if u.State == catalogue.StateQuarantined {
+		q, err := d.refused()
+		if err != nil {
+			return nil, err
+		}
+		return q.Body(u.Receipt)
+	}
+	s, err := d.spool()
+	if err != nil {
+		return nil, err
+	}
+	return s.Body(u.Seq)
 }
 
 func (d *Desk) listAgents(ctx context.Context, in catalogue.DeviceFilter) ([]catalogue.Device, error) {

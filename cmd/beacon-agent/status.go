@@ -46,7 +46,7 @@ func writeStatus(w io.Writer, st agentside.Status, now time.Time) error {
 		line("  last error", "%s; next try %s", st.Outbox.Error, cli.Ago(st.Outbox.NextTry, now))
 	}
 	for _, f := range st.Outbox.Aside {
-		line("  set aside", "%s/%s: %s", f.Kind, f.File, f.Reason)
+		line("  "+f.State, "%s/%s: %s", f.Kind, f.File, f.Reason)
 	}
 	for _, f := range st.Outbox.Stuck {
 		line("  cannot be sent", "%s/%s: %s", f.Kind, f.File, f.Reason)

@@ -111,7 +111,7 @@ func uploadFacts(u catalogue.Upload) facts {
 		{"device", deviceName(u.Domain, u.Device)}, {"sha256", u.SHA256.String()},
 		{"size", fmt.Sprintf("%s (%d bytes)", cli.Size(u.Bytes), u.Bytes)},
 		{"received", cli.When(u.Received)}, {"from", u.Peer}, {"beacon", u.Beacon},
-		{"via", strings.Join(u.Via, ", ")}, {"reason", u.Reason},
+		{"via", strings.Join(u.Via, ", ")}, {"reason", u.Reason}, {"detail", u.Detail},
 	}
 	for _, d := range u.Deliveries {
 		f = append(f, fact{"delivered", fmt.Sprintf("%s to %s", cli.When(d.At), d.Sink)})
@@ -124,7 +124,7 @@ func uploadFacts(u catalogue.Upload) facts {
 
 func uploadsCat(o *operator) *cobra.Command {
 	return &cobra.Command{
-		Use: "cat RECEIPT", Short: "Write the bytes of an upload that still waits to stdout", Args: cli.Args(cobra.ExactArgs(1)),
+		Use: "cat RECEIPT", Short: "Write the bytes of an upload that waits, or lies in quarantine, to stdout", Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return desk.CatUpload.Ask(cmd.Context(), o.data, args[0], cmd.OutOrStdout())
 		},

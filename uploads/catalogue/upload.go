@@ -12,7 +12,7 @@ type State string
 const (
 	StateWaiting     State = "waiting"     // in the queue
 	StateDelivered   State = "delivered"   // every required sink has it
-	StateQuarantined State = "quarantined" // the destination refused it; it can be requeued
+	StateQuarantined State = "quarantined" // the destination refused it; its bytes are kept
 	StateLost        State = "lost"        // it left the queue in any other way
 )
 

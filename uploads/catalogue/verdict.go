@@ -131,7 +131,7 @@ func (t Trace) stranger(k Contact, now time.Time) Verdict {
 		v.Text = fmt.Sprintf("%s calls (last %s from %s) but nothing of it was ever accepted: %s.", who, ago(k.LastSeen, now), k.Address, k.Refusal.refused(now))
 		v.Do = remedy(k.Refusal)
 	}
-	v.Notes = t.contactNotes(k)
+	v.Notes = t.contactNotes(k, time.Time{})
 	if n := len(t.Strangers); n > 1 {
 		v.Notes = append(v.Notes, fmt.Sprintf("%d more callers fit", n-1))
 	}
@@ -162,7 +162,7 @@ func (t Trace) newest(d Device, now time.Time) Verdict {
 	switch {
 	case u.State == StateQuarantined && u.Resent == 0:
 		return Verdict{Code: Rejected, Text: fmt.Sprintf("%s and is in quarantine: %s.", what, cmp.Or(u.Detail, u.Reason)),
-			Do: fmt.Sprintf("See why with `beacon uploads show %s`; when the cause is gone, `beacon uploads requeue %s`.", u.Receipt, u.Receipt)}
+			Do: fmt.Sprintf("See all of it with `beacon uploads show %s` and its bytes with `beacon uploads cat %s`; when the cause is gone, have it sent again.", u.Receipt, u.Receipt)}
 	case u.State == StateLost && u.Resent == 0:
 		return Verdict{Code: WasLost, Text: fmt.Sprintf("%s and was lost %s (%s).", what, ago(u.Ended, now), cmp.Or(u.Detail, u.Reason)),
 			Do: "Have it sent again: `beacon-agent inventory` on the machine. `beacon uploads losses` lists what else is gone."}
@@ -255,8 +255,21 @@ func (t Trace) notes(d Device, v Verdict, now time.Time) (notes []string) {
 	if len(d.Contacts) == 0 {
 		return append(notes, "it was not heard directly since "+stamp(t.Since)+": what is known comes from its files")
 	}
-	return append(notes, t.contactNotes(d.Latest())...)
+	return append(notes, t.contactNotes(d.Latest(), d.lastUpload())...)
 }
+
+// lastUpload is when the newest file of any kind was accepted.
+func (d Device) lastUpload() (last time.Time) {
+	for _, a := range d.Kinds {
+		if a.Last.After(last) {
+			last = a.Last
+		}
+	}
+	return last
+}
+
+// sameCall is how close to an upload a contact counts as that upload.
+const sameCall = time.Second
 
 func (t Trace) oldest() time.Time {
 	if len(t.Waiting) == 0 {
@@ -265,7 +278,7 @@ func (t Trace) oldest() time.Time {
 	return t.Waiting[0].Received
 }
 
-func (t Trace) contactNotes(k Contact) (notes []string) {
+func (t Trace) contactNotes(k Contact, upload time.Time) (notes []string) {
 	if k.Policy.Status >= 400 {
 		why := ""
 		if k.Policy.Code == "not-found" {
@@ -276,8 +289,12 @@ func (t Trace) contactNotes(k Contact) (notes []string) {
 	if k.Error != "" {
 		notes = append(notes, "the agent reports: "+k.Error)
 	}
-	if k.Spool > 0 {
-		notes = append(notes, fmt.Sprintf("%d files wait on the machine itself", k.Spool))
+	there := k.Spool
+	if !k.LastSeen.After(upload.Add(sameCall)) {
+		there-- // it counted the file that it was just sending
+	}
+	if there > 0 {
+		notes = append(notes, fmt.Sprintf("files waiting on the machine itself: %d", there))
 	}
 	if k.SkewKnown && k.Skew.Abs() > skewed {
 		notes = append(notes, fmt.Sprintf("its clock is off by %s", k.Skew))
