@@ -12,6 +12,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/backoff"
 	"inventorybeacon/uploads/relay"
+	"inventorybeacon/uploads/spool"
 )
 
 var errDown = errors.New("down")
@@ -387,6 +388,27 @@ func TestRelayGoesOnWhereARelayedFileLoops(t *testing.T) {
 		if q.left() != 1 || len(q.lost) != 0 {
 			t.Errorf("%d left, lost %v", q.left(), q.lost)
 		}
+	})
+}
+
+// A file that another way out of the queue took leaves no failure behind.
+func TestRelayForgetsAFailureWhenNothingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newQueue(), &sink{do: always(errors.New("down"))}
+		seq := q.add(t, "PC1", "Logs", 1)
+		run(t, q, s, relay.Options{}, 24*time.Hour, func(r *relay.Relay) {
+			if st := r.Status(); st.FailuresInARow == 0 || st.LastError == "" || st.NextAttempt.IsZero() {
+				t.Errorf("while it waits: %+v", st)
+			}
+			if err := q.Lose(seq, spool.LossOperator, ""); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if st := r.Status(); st.Waiting != 0 || st.FailuresInARow != 0 || st.LastError != "" || !st.NextAttempt.IsZero() {
+				t.Errorf("when it is gone: %+v", st)
+			}
+		})
 	})
 }
 

@@ -55,6 +55,9 @@ func (r *Relay) Status() Status {
 	s, p := r.status, r.plan
 	s.Waiting, s.InFlight, s.Deferred, s.SetAside = p.waiting, p.flying, p.behind, len(p.aside)
 	s.FailuresInARow, s.NextAttempt = p.failures, p.pause()
+	if s.Waiting == 0 && !s.Stopped { // what failed went another way: nothing is tried, and no failure stands
+		s.FailuresInARow, s.NextAttempt, s.LastError = 0, time.Time{}, ""
+	}
 	s.Trouble = p.troubles()
 	return s
 }
