@@ -1,6 +1,8 @@
 package beacon
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -11,8 +13,10 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/contact"
+	"inventorybeacon/uploads/document"
 	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/parent/problem"
+	"inventorybeacon/uploads/spool"
 )
 
 // agentOf reads the Beacon-Agent header; one that cannot be read says nothing.
@@ -33,6 +37,25 @@ func deviceOf(n uploads.Name, c contact.Contact) uploads.Device {
 		return uploads.Device{}
 	}
 	return uploads.Device{Domain: c.Domain, Name: p.Device}
+}
+
+// placed completes d with the domain that an inventory itself gives its machine,
+// where nothing else did: an old agent sends no header, and a file name has no
+// domain. It reads the beginning of the body and returns a body that still has it.
+func placed(d *spool.Draft, body io.Reader) io.Reader {
+	if d.Device.IsZero() || d.Device.Domain != "" || d.Name.Ext() != ".ndi" {
+		return body
+	}
+	r := bufio.NewReaderSize(body, document.HeadBytes)
+	head, _ := r.Peek(document.HeadBytes) // an error comes again when the rest is read
+	o := document.OriginOf(head, d.Name.Compressed())
+	if !strings.EqualFold(uploads.EscapeDevice(o.Machine), d.Device.Name) {
+		return r // it speaks of another machine
+	}
+	if domain, err := uploads.ParseName(o.Scope); err == nil {
+		d.Device.Domain = domain.String()
+	}
+	return r
 }
 
 // peer returns the address a request comes from: the connection's, unless that

@@ -66,7 +66,8 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	defer leave()
 	b := a.newBody(w, r, sender, wide)
 	defer b.done()
-	receipt, err := a.Spool.Accept(r.Context(), d, b)
+	content := placed(&d, b)
+	receipt, err := a.Spool.Accept(r.Context(), d, content)
 	a.health.note(b.err, err)
 	if b.err != nil { // the sender's doing, whatever became of it further down
 		err = b.err

@@ -242,6 +242,37 @@ func TestHeadSaysWhatIsHeld(t *testing.T) {
 	}
 }
 
+func TestInventoryOfAnOldAgentNamesItsDomain(t *testing.T) {
+	ndi := func(machine, scope string) string {
+		return fmt.Sprintf(`<?xml version="1.0"?><Inventory MachineName=%q Scope=%q>%s</Inventory>`, machine, scope, strings.Repeat("<Hardware/>", 2000))
+	}
+	for _, tt := range []struct {
+		name, file, body, header, domain string
+	}{
+		{"named", "PC1 at 20261122T101112.ndi", ndi("pc1", "example.com"), "", "example.com"},
+		{"of another machine", "PC1 at 20261122T101112.ndi", ndi("pc2", "example.com"), "", ""},
+		{"a domain that is none", "PC1 at 20261122T101112.ndi", ndi("pc1", "../x"), "", ""},
+		{"the header counts first", "PC1 at 20261122T101112.ndi", ndi("pc1", "example.com"), `Beacon-Agent: domain="EXAMPLE", name="PC1"`, "EXAMPLE"},
+		{"no inventory", "PC1 at 20261122T101112.ndi", "x", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t)
+			var headers []string
+			if tt.header != "" {
+				headers = append(headers, tt.header)
+			}
+			resp := ask(s.Handler(), "PUT", "/ManageSoftRL/Inventories/"+url.PathEscape(tt.file), tt.body, headers...)
+			d, body := s.spool.last(t)
+			if resp.StatusCode != 200 || d.Device != (uploads.Device{Domain: tt.domain, Name: "PC1"}) {
+				t.Errorf("%d, device %+v, want domain %q", resp.StatusCode, d.Device, tt.domain)
+			}
+			if body != tt.body {
+				t.Errorf("%d bytes were kept of %d", len(body), len(tt.body))
+			}
+		})
+	}
+}
+
 func TestUploadSaysWhoseItIs(t *testing.T) {
 	for _, tt := range []struct {
 		name, file, header string
