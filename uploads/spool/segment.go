@@ -146,9 +146,12 @@ func (s *segment) fill(pace func() error) error {
 }
 
 // activate makes a free segment the one that records go to. The header is
-// synced with the first group.
+// synced with the first group. Until then a power cut brings back the header of
+// the free segment; a new generation here, too, keeps the cut that may have been
+// recorded of this life from being taken for one of the next.
 func (s *segment) activate(base, prev uint64) error {
 	s.header.Counter++
+	s.header.Generation = newGeneration()
 	s.header.State, s.header.Base, s.header.Prev = journal.Active, base, prev
 	s.tail, s.index = journal.Start, 0
 	return s.writeHeader()
