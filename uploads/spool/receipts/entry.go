@@ -24,6 +24,10 @@ const (
 
 	flagLost     = 1 // it left without being delivered
 	flagNameless = 2 // only its numbers are known
+	flagBits     = 8 // above them is how far behind what was durable it was written
+
+	// maxBehind is as much as those bits can say.
+	maxBehind = 1<<(32-flagBits) - 1
 )
 
 func header() []byte {
@@ -46,7 +50,9 @@ func checkHeader(b []byte) error {
 // An entry is the bytes of one.
 type entry []byte
 
-func appendEntry(b []byte, e *Entry, id NameID, prev uint32) []byte {
+// appendEntry appends an entry; behind is how many units lie between it and
+// what is durable now.
+func appendEntry(b []byte, e *Entry, id NameID, prev uint32, behind int) []byte {
 	start := len(b)
 	b = append(b, make([]byte, entryFixed)...)
 	b = journal.AppendUpload(b, &e.Upload, true)
@@ -67,7 +73,7 @@ func appendEntry(b []byte, e *Entry, id NameID, prev uint32) []byte {
 	raw, le := b[start:], binary.LittleEndian
 	copy(raw, entryMagic)
 	le.PutUint32(raw[4:], uint32(len(raw)))
-	le.PutUint32(raw[12:], flags)
+	le.PutUint32(raw[12:], flags|uint32(min(behind, maxBehind))<<flagBits)
 	copy(raw[16:], id[:])
 	copy(raw[32:], e.Upload.Digest[:])
 	le.PutUint64(raw[64:], e.last())
@@ -83,6 +89,9 @@ func (e entry) valid() bool {
 		int(binary.LittleEndian.Uint32(e[76:])) <= len(e)-entryFixed
 }
 
+// behind is how many bytes before its place everything was durable when it was
+// written.
+func (e entry) behind() int64    { return int64(e.flags()>>flagBits) * unit }
 func (e entry) flags() uint32    { return binary.LittleEndian.Uint32(e[12:]) }
 func (e entry) nameless() bool   { return e.flags()&flagNameless != 0 }
 func (e entry) name() NameID     { return NameID(e[16:32]) }
@@ -125,8 +134,11 @@ type reader struct {
 	b     *bufio.Reader
 	at    int64
 	end   int64
-	dirty int // stretches that are neither entries nor zeros, before the last one returned
+	dirty []span // what is neither entries nor zeros; the last one may lack its end
 }
+
+// A span is a stretch of the file.
+type span struct{ from, to int64 }
 
 // scanBytes is a bufio size that holds any entry whole.
 const scanBytes = maxEntry + unit
@@ -139,11 +151,13 @@ func newReader(r io.Reader, end int64) *reader {
 
 // next returns the next sound entry and where it is.
 func (r *reader) next() (e entry, at int64, ok bool) {
-	r.dirty = 0
 	inDirt := false
 	for r.at+entryFixed <= r.end {
 		if e, ok := r.entry(); ok {
 			at := r.at
+			if inDirt {
+				r.dirty[len(r.dirty)-1].to = at
+			}
 			e = append(entry(nil), e...)
 			n, _ := r.b.Discard(len(e))
 			r.at += int64(n)
@@ -155,15 +169,13 @@ func (r *reader) next() (e entry, at int64, ok bool) {
 		}
 		if !inDirt && !isZero(b) {
 			inDirt = true
-			r.dirty++
+			r.dirty = append(r.dirty, span{from: r.at})
 		}
 		n, _ := r.b.Discard(unit)
 		r.at += int64(n)
 	}
 	return nil, r.at, false
 }
-
-func (r *reader) skipped() int { return r.dirty }
 
 func (r *reader) entry() (entry, bool) {
 	b, err := r.b.Peek(entryFixed)

@@ -7,7 +7,8 @@
 //	 0  magic
 //	 4  length of the whole entry
 //	 8  CRC-32C of everything behind this field
-//	12  flags
+//	12  flags; from bit 8 on, how many units of 16 bytes back everything was
+//	    durable when this was written
 //	16  the first 16 bytes of SHA-256(kind, newline, lower-cased name)
 //	32  SHA-256 of the body
 //	64  highest event number in it
@@ -81,8 +82,9 @@ type Log struct {
 	disk    disk.Disk
 	name    string
 	file    disk.File
-	end     int64 // of what is durable
-	cut     bool  // bytes behind end must go before anything is appended
+	end     int64  // of what is durable
+	cut     bool   // bytes behind end must go before anything is appended
+	torn    []span // and these become zeros, so that they are never taken for damage
 	count   int
 	damaged int
 	last    uint64
@@ -271,16 +273,25 @@ func (l *Log) load() error {
 		return err
 	}
 	r := newReader(io.NewSectionReader(l.file, 0, size), size)
+	sure := int64(0)
 	for {
 		raw, at, ok := r.next()
 		if !ok {
 			break
 		}
-		l.damaged += r.skipped()
+		sure = max(sure, at-raw.behind())
 		l.add(raw, uint32(at/unit))
 		l.end = at + int64(len(raw))
 	}
-	l.cut = size > l.end
+	for _, s := range r.dirty {
+		switch {
+		case s.from < sure:
+			l.damaged++
+		case s.from < l.end: // of an Append that was interrupted
+			l.torn = append(l.torn, s)
+		}
+	}
+	l.cut = size > l.end || len(l.torn) > 0
 	return nil
 }
 
@@ -308,7 +319,12 @@ func (l *Log) prepare() error {
 	if _, err := l.file.WriteAt(make([]byte, clean-l.end), l.end); err != nil {
 		return err
 	}
-	l.end, l.cut = clean, false
+	for _, s := range l.torn {
+		if _, err := l.file.WriteAt(make([]byte, s.to-s.from), s.from); err != nil {
+			return err
+		}
+	}
+	l.end, l.cut, l.torn = clean, false, nil
 	return nil
 }
 
@@ -350,7 +366,7 @@ func (l *Log) encode(entries []*Entry) (b []byte, places []place, err error) {
 			}
 		}
 		start := len(b)
-		if b = appendEntry(b, e, id, prev); int64(len(b))+l.end > maxBytes {
+		if b = appendEntry(b, e, id, prev, len(b)/unit); int64(len(b))+l.end > maxBytes {
 			return nil, nil, fmt.Errorf("receipts file is full")
 		}
 		newest[id] = uint32(at / unit)
@@ -370,10 +386,11 @@ func (l *Log) add(raw entry, at uint32) {
 	if raw.nameless() { // a damaged range: nothing is known to look it up by
 		return
 	}
-	if old, _, err := l.exactly(raw.file()); err == nil && old != 0 {
-		l.exact.replace(l.hash(raw.file()), old, at)
-	} else {
+	switch old, known, err := l.exactly(raw.file()); {
+	case err != nil || old == 0:
 		l.exact.put(l.hash(raw.file()), at)
+	case raw.last() >= known.last(): // else it was lost, and sent again before this was added
+		l.exact.replace(l.hash(raw.file()), old, at)
 	}
 	if prev := raw.previous(); prev != 0 && l.names.replace(l.hashName(raw.name()), prev, at) {
 		return

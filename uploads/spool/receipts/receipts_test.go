@@ -157,15 +157,17 @@ func TestLogSurvivesPowerCut(t *testing.T) {
 func TestLogReadsOverDamage(t *testing.T) {
 	m := disktest.NewMemory()
 	l := openLog(t, m)
-	var all []*receipts.Entry
-	for i := range 10 {
-		all = append(all, made(t, i+1, fmt.Sprintf("f%d.ndi", i), 0))
-	}
-	if err := l.Append(all); err != nil {
-		t.Fatal(err)
+	for part := range 2 {
+		var all []*receipts.Entry
+		for i := range 5 {
+			all = append(all, made(t, part*5+i+1, fmt.Sprintf("f%d.ndi", part*5+i), 0))
+		}
+		if err := l.Append(all); err != nil {
+			t.Fatal(err)
+		}
 	}
 	size := int64(len(m.Contents(file)))
-	m.Garble(file, size/2, []byte("rot"))
+	m.Garble(file, size/4, []byte("rot"))
 	l = openLog(t, m)
 	if l.Damaged() != 1 || l.Len() != 9 {
 		t.Errorf("%d stretches damaged, %d entries", l.Damaged(), l.Len())
@@ -175,6 +177,55 @@ func TestLogReadsOverDamage(t *testing.T) {
 	}
 	if l = openLog(t, m); l.Len() != 10 || l.Damaged() != 1 {
 		t.Errorf("%d stretches damaged, %d entries", l.Damaged(), l.Len())
+	}
+}
+
+// TestLogTakesNoInterruptedAppendForDamage: any part of it may have reached the
+// disk, the middle not.
+func TestLogTakesNoInterruptedAppendForDamage(t *testing.T) {
+	m := disktest.NewMemory()
+	l := openLog(t, m)
+	var all []*receipts.Entry
+	for i := range 10 {
+		all = append(all, made(t, i+1, fmt.Sprintf("f%d.ndi", i), 0))
+	}
+	if err := l.Append(all[:2]); err != nil {
+		t.Fatal(err)
+	}
+	from := int64(len(m.Contents(file)))
+	if err := l.Append(all[2:]); err != nil {
+		t.Fatal(err)
+	}
+	m.Garble(file, (from+int64(len(m.Contents(file))))/2, []byte("never written"))
+	for i := range 3 {
+		if l = openLog(t, m); l.Damaged() != 0 || l.Len() != 9+i {
+			t.Errorf("%d stretches damaged, %d entries", l.Damaged(), l.Len())
+		}
+		if err := l.Append([]*receipts.Entry{made(t, 99+i, "new.ndi", 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLogPrefersTheLaterUpload: a file that was lost may have been sent again
+// and have its receipt before the first one's segment is freed.
+func TestLogPrefersTheLaterUpload(t *testing.T) {
+	m := disktest.NewMemory()
+	l := openLog(t, m)
+	lost, again := made(t, 1, "f.ndi", 0), made(t, 7, "f.ndi", 0)
+	lost.Upload.Digest = again.Upload.Digest
+	lost.Marks = []*journal.Mark{{Seq: lost.Upload.Seq, Event: lost.Upload.Seq + 1, Reason: "quota", Left: true}}
+	for _, e := range []*receipts.Entry{again, lost} {
+		if err := l.Append([]*receipts.Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		id := receipts.FileID{Name: receipts.NameIDOf(lost.Upload.Kind, lost.Upload.Name), Digest: lost.Upload.Digest}
+		if e, err := l.FindExact(id); err != nil || e == nil || e.Upload.Seq != again.Upload.Seq {
+			t.Errorf("FindExact = %+v, %v", e, err)
+		}
+		l = openLog(t, m)
 	}
 }
 
