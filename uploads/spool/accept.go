@@ -92,7 +92,7 @@ func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Recei
 			f := &flight{make(chan struct{})}
 			s.flights[id] = f
 			s.mu.Unlock()
-			return s.fly(d, c, id, f, e != nil)
+			return s.fly(d, c, id, f, e)
 		}
 		s.mu.Unlock()
 		select {
@@ -103,23 +103,21 @@ func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Recei
 	}
 }
 
-// fly stores a file that nobody else is storing. If lost is set the file was
-// lost here, so that an older receipt does not count either.
-func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost bool) (uploads.Receipt, error) {
+// fly stores a file that nobody else is storing; lost is it, if it was lost
+// here.
+func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost *entry) (uploads.Receipt, error) {
 	defer func() {
 		s.mu.Lock()
 		delete(s.flights, id)
 		s.mu.Unlock()
 		close(f.done)
 	}()
-	if !lost {
-		if r, ok := s.archived(id); ok {
-			s.mu.Lock()
-			s.counters.duplicates++
-			s.mu.Unlock()
-			r.Duplicate = true
-			return r, nil
-		}
+	if r, ok := s.archived(id, lost); ok {
+		s.mu.Lock()
+		s.counters.duplicates++
+		s.mu.Unlock()
+		r.Duplicate = true
+		return r, nil
 	}
 	if err := s.book(c.size); err != nil {
 		return uploads.Receipt{}, err

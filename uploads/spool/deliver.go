@@ -30,6 +30,8 @@ func (s *Spool) Deliver(sinkName string, marks []Mark) error {
 		return err
 	}
 	defer s.leave()
+	s.delivering.Lock()
+	defer s.delivering.Unlock()
 	for part := range slices.Chunk(marks, marksPerRecord) {
 		if err := s.note(s.deliveries(sinkName, part)); err != nil {
 			return fmt.Errorf("record delivery: %w", err)

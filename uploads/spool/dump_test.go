@@ -30,6 +30,15 @@ func dump(m *disktest.Memory) string {
 			if c, err := journal.DecodeCut(r.Meta); err == nil && r.Type == journal.TypeCut {
 				fmt.Fprintf(&out, " cut %x from %d", c.Generation, c.First)
 			}
+			if r.Type == journal.TypeMarks {
+				marks, _ := journal.DecodeMarks(r.Meta, r.Seq)
+				for _, k := range marks {
+					fmt.Fprintf(&out, " [%d of %d: %s%s left %v]", k.Event, k.Seq, k.Sink, k.Reason, k.Left)
+				}
+			}
+			if u, err := journal.DecodeUpload(r.Meta, r.Seq); err == nil && r.Type == journal.TypeUpload {
+				fmt.Fprintf(&out, " %s %d", u.Name, u.Seq)
+			}
 			out.WriteByte('\n')
 		}
 	}

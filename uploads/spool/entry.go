@@ -27,8 +27,10 @@ type entry struct {
 	lost  bool
 	marks []markAt
 
-	older *entry     // the one before it of the same name
-	stale []*segment // that hold its record too, since it was copied
+	// older and newer are the ones before and after it of the same name. Both ways
+	// are kept because one name may have very many.
+	older, newer *entry
+	stale        []*segment // that hold its record too, since it was copied
 }
 
 // A markAt is a mark and where it is recorded.
@@ -201,16 +203,17 @@ func (s *Spool) know(e *entry) {
 	if e.nameless {
 		return
 	}
-	e.older = s.names[e.file.Name]
+	if e.older = s.names[e.file.Name]; e.older != nil {
+		e.older.newer = e
+	}
 	s.names[e.file.Name] = e
 	s.files[e.file] = e
 }
 
-// apply lets a mark count and returns its event.
+// apply lets a mark of a held file count and returns its event.
 func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
 	e.marks = append(e.marks, markAt{m, seg})
 	seg.marked = append(seg.marked, e)
-	wasHeld := !e.left
 	if m.Lost() {
 		s.counters.lost[m.Reason]++
 		e.lost = true
@@ -218,13 +221,10 @@ func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
 		s.counters.delivered++
 		s.took(e, m.Sink)
 	}
-	need := s.needed(e.Kind)
-	if m.Lost() || m.Left || need != 0 && e.got&need == need {
-		if wasHeld {
-			s.dismiss(e)
-		}
+	if m.Left {
+		s.dismiss(e)
 	}
-	return eventOf(&e.Upload, m, e.left)
+	return eventOf(&e.Upload, m)
 }
 
 func (s *Spool) took(e *entry, name string) {
@@ -272,8 +272,8 @@ func acceptedEvent(u *journal.Upload) Event {
 	return Event{Seq: u.Seq, What: Accepted, At: u.Received, Upload: u.Upload}
 }
 
-func eventOf(u *journal.Upload, m *journal.Mark, left bool) Event {
-	e := Event{Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: left}
+func eventOf(u *journal.Upload, m *journal.Mark) Event {
+	e := Event{Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: m.Left}
 	if m.Lost() {
 		e.What, e.Reason, e.Detail = Lost, m.Reason, m.Detail
 	}

@@ -37,25 +37,25 @@ func (s *Spool) newest(id receipts.NameID) (r uploads.Receipt, seq uint64) {
 func (s *Spool) FindExact(kind string, name uploads.Name, d uploads.Digest) (uploads.Receipt, bool) {
 	id := receipts.FileID{Name: receipts.NameIDOf(kind, name), Digest: d}
 	s.mu.Lock()
-	if e := s.files[id]; e != nil {
+	e := s.files[id]
+	if e != nil && !e.lost {
 		defer s.mu.Unlock()
-		if e.lost {
-			return uploads.Receipt{}, false
-		}
 		return e.receipt(), true
 	}
 	s.mu.Unlock()
-	return s.archived(id)
+	return s.archived(id, e)
 }
 
-// archived looks a file up among those whose segments are gone.
-func (s *Spool) archived(id receipts.FileID) (uploads.Receipt, bool) {
+// archived looks a file up among those whose segments are gone. If it was lost,
+// only a receipt from after that counts: there is one if it was sent again and
+// that segment was freed first.
+func (s *Spool) archived(id receipts.FileID, lost *entry) (uploads.Receipt, bool) {
 	e, err := s.archive.FindExact(id)
 	if err != nil {
 		// The sender offers the bytes: storing them again harms nobody.
 		s.log.Error("receipt unreadable", "sha256", id.Digest.String(), "err", err)
 	}
-	if e == nil || err != nil || e.Lost() {
+	if e == nil || err != nil || e.Lost() || lost != nil && e.Upload.Seq < lost.Seq {
 		return uploads.Receipt{}, false
 	}
 	return receiptOf(&e.Upload, e.Marks), true

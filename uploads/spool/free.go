@@ -173,18 +173,16 @@ func (s *Spool) unlink(e *entry) {
 	if e.nameless {
 		return
 	}
-	head := s.names[e.file.Name]
-	if head == e {
-		if s.names[e.file.Name] = e.older; e.older == nil {
-			delete(s.names, e.file.Name)
-		}
-		return
+	if e.older != nil {
+		e.older.newer = e.newer
 	}
-	for ; head != nil; head = head.older {
-		if head.older == e {
-			head.older = e.older
-			return
-		}
+	switch {
+	case e.newer != nil:
+		e.newer.older = e.older
+	case e.older != nil:
+		s.names[e.file.Name] = e.older
+	default:
+		delete(s.names, e.file.Name)
 	}
 }
 

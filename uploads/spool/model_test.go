@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -28,8 +29,9 @@ type model struct {
 
 	files map[string]*modelFile // by receipt
 	// maybe are uploads that failed: they may be there after all.
-	maybe map[string]*modelFile
-	n     int
+	maybe  map[string]*modelFile
+	n      int
+	before string
 }
 
 type modelFile struct {
@@ -40,11 +42,12 @@ type modelFile struct {
 	lost     bool
 	maybe    map[string]bool // deliveries and losses that failed
 	maybeOut bool
+	out      bool // it left under another configuration
 }
 
 var modelSinks = []spool.SinkName{{Name: "a", Required: true}, {Name: "b", Required: true}, {Name: "c"}}
 
-func (f *modelFile) left() bool { return f.lost || f.got["a"] && f.got["b"] }
+func (f *modelFile) left() bool { return f.lost || f.out || f.got["a"] && f.got["b"] }
 
 func newModel(t *rapid.T, dir string) *model {
 	m := &model{t: t, dir: dir, mem: disktest.NewMemory(), files: map[string]*modelFile{}, maybe: map[string]*modelFile{}}
@@ -58,14 +61,14 @@ func newModel(t *rapid.T, dir string) *model {
 
 func (m *model) open() {
 	m.opts.Disk = m.mem
-	before := dump(m.mem)
+	m.before = dump(m.mem)
 	s, err := spool.Open(m.dir, m.opts)
 	if err != nil {
 		m.t.Fatalf("open: %v", err)
 	}
 	m.s = s
 	if lost := s.Recovery().Lost; len(lost) > 0 {
-		m.t.Fatalf("open reports losses on a disk that lost nothing: %+v\n%s", lost, before)
+		m.t.Fatalf("open reports losses on a disk that lost nothing: %+v\n%s", lost, m.before)
 	}
 	if n := s.Recovery().DamagedReceipts; n > 0 {
 		m.t.Fatalf("open reports %d damaged receipts", n)
@@ -191,6 +194,121 @@ func (m *model) closeAndOpen(*rapid.T) {
 	m.open()
 }
 
+// operate opens the spool as the commands for a stopped beacon do: it knows no
+// destinations, and must change nothing for the beacon that knows them.
+func (m *model) operate(t *rapid.T) {
+	m.reopenWith(t, spool.Options{SegmentBytes: 64 << 10, Spares: -1})
+	m.open()
+}
+
+// reconfigure has the spool opened without the destination b for a while: what
+// left then stays away.
+func (m *model) reconfigure(t *rapid.T) {
+	o := m.opts
+	o.Sinks = []spool.SinkName{modelSinks[0], modelSinks[2]}
+	for _, f := range m.files {
+		f.out = f.out || f.got["a"]
+		f.maybeOut = f.maybeOut || f.maybe["a"]
+	}
+	m.reopenWith(t, o)
+	m.open()
+}
+
+// reopenWith ends the run, opens the spool with other options, and ends that.
+func (m *model) reopenWith(t *rapid.T, o spool.Options) {
+	m.end(t)
+	o.Disk = m.mem
+	s, err := spool.Open(m.dir, o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	m.s = s
+	if lost := s.Recovery().Lost; len(lost) > 0 {
+		t.Fatalf("open with %d sinks reports losses: %+v", len(o.Sinks), lost)
+	}
+	s.WaitTidy()
+	m.end(t)
+}
+
+// end ends the run in one of the ways there are.
+func (m *model) end(t *rapid.T) {
+	switch rapid.SampledFrom([]string{"close", "kill", "cut"}).Draw(t, "end") {
+	case "close":
+		if err := m.s.Close(); err != nil {
+			t.Fatalf("close: %v", err)
+		}
+		return
+	case "kill":
+		m.mem = m.mem.Kill()
+	case "cut":
+		m.mem = m.mem.Cut(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)))
+	}
+	m.s.Close()
+}
+
+// openAmid lets the program end in the middle of an open, or soon after it,
+// again and again.
+func (m *model) openAmid(t *rapid.T) {
+	m.end(t)
+	for range rapid.IntRange(1, 3).Draw(t, "times") {
+		m.failFrom(rapid.IntRange(0, 25).Draw(t, "after"))
+		m.opts.Disk = m.mem
+		s, err := spool.Open(m.dir, m.opts)
+		if err == nil {
+			s.WaitTidy()
+		}
+		if rapid.Bool().Draw(t, "power") {
+			m.mem = m.mem.Cut(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)))
+		} else {
+			m.mem = m.mem.Kill()
+		}
+		if err == nil {
+			s.Close()
+		}
+	}
+	m.open()
+}
+
+// deliverTogether has both required destinations, and a loss, tell of the same
+// files at the same time.
+func (m *model) deliverTogether(t *rapid.T) {
+	pending := m.s.Pending("a", 0, 100)
+	if len(pending) == 0 {
+		t.Skip()
+	}
+	pending = pending[:rapid.IntRange(1, len(pending)).Draw(t, "count")]
+	var marks []spool.Mark
+	for _, u := range pending {
+		marks = append(marks, spool.Mark{Seq: u.Seq, Custody: []uploads.Custody{{Level: uploads.LevelStore, Beacon: "x"}}})
+	}
+	var lost error
+	loses := rapid.Bool().Draw(t, "lose")
+	var all sync.WaitGroup
+	for _, sink := range []string{"a", "b"} {
+		all.Go(func() {
+			if err := m.s.Deliver(sink, marks); err != nil {
+				panic(err)
+			}
+		})
+	}
+	if loses {
+		all.Go(func() { lost = m.s.Lose(pending[0].Seq, spool.LossOperator, "a test") })
+	}
+	all.Wait()
+	for i, u := range pending {
+		f := m.byUpload(u)
+		_, found := m.s.FindExact(kind, u.Name, u.Digest)
+		if i == 0 && !found {
+			if !loses || lost != nil {
+				t.Fatalf("%s was delivered and is not known", u.Name)
+			}
+			f.lost = true
+			continue
+		}
+		f.maybe["x"], f.out = true, true // delivered; custody depends on who was first
+	}
+}
+
 func (m *model) kill(*rapid.T) {
 	m.mem = m.mem.Kill()
 	m.s.Close()
@@ -229,7 +347,15 @@ func (m *model) spoil(t *rapid.T) {
 // cutAmid lets the power go in the middle of an upload, a delivery, or what the
 // upkeep does about them.
 func (m *model) cutAmid(t *rapid.T) {
-	after := rapid.IntRange(0, 25).Draw(t, "after")
+	m.failFrom(rapid.IntRange(0, 25).Draw(t, "after"))
+	m.deliverSome("a", m.s.Pending("a", 0, 3))
+	m.accept(t)
+	m.s.WaitTidy()
+	m.powerCut(t)
+}
+
+// failFrom makes everything fail that changes the disk, after so many operations.
+func (m *model) failFrom(after int) {
 	m.mem.SetFault(func(op disktest.Op, _ string) error {
 		if op != disktest.OpRead && op != disktest.OpOpen {
 			if after--; after < 0 {
@@ -238,10 +364,6 @@ func (m *model) cutAmid(t *rapid.T) {
 		}
 		return nil
 	})
-	m.deliverSome("a", m.s.Pending("a", 0, 3))
-	m.accept(t)
-	m.s.WaitTidy()
-	m.powerCut(t)
 }
 
 // check compares everything the spool tells with the model.
@@ -257,7 +379,7 @@ func (m *model) check() {
 			seen[id] = u.Seq
 			f := m.byUpload(u)
 			if f.got[k.Name] || f.left() {
-				m.t.Fatalf("%s is pending for %s, but was delivered or lost (%+v)", u.Name, k.Name, f.got)
+				m.t.Fatalf("%s is pending for %s, but was delivered or lost (%+v)\n%s", u.Name, k.Name, f, m.before)
 			}
 			m.checkBody(u, f)
 		}
@@ -281,7 +403,7 @@ func (m *model) checkFile(id string, f *modelFile, seen map[string]uint64) {
 		m.t.Fatalf("%s: receipt %+v, was %+v", f.name, r, f.receipt)
 	}
 	if want := len(f.got) + 1; ok && len(f.maybe) == 0 && len(r.Custody) != want {
-		m.t.Fatalf("%s: custody %+v, want %d entries", f.name, r.Custody, want)
+		m.t.Fatalf("%s: custody %+v, want %d entries, got %v out %v\n%s", f.name, r.Custody, want, f.got, f.out, m.before)
 	}
 	if _, held := seen[id]; !held && !f.left() && len(f.maybe) == 0 {
 		m.t.Fatalf("%s was acknowledged and is gone", f.name)
@@ -333,6 +455,7 @@ func TestSpoolAgreesWithModel(t *testing.T) {
 			"accept": m.accept, "accept2": m.accept, "accept3": m.accept, "repeat": m.repeat,
 			"deliver": m.deliver, "deliver2": m.deliver, "lose": m.lose,
 			"close": m.closeAndOpen, "kill": m.kill, "cut": m.powerCut, "spoil": m.spoil, "amid": m.cutAmid,
+			"openAmid": m.openAmid, "operate": m.operate, "reconfigure": m.reconfigure, "together": m.deliverTogether,
 			"": func(*rapid.T) { m.check() },
 		})
 	})

@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -43,10 +45,12 @@ type replayer struct {
 	verdict      journal.Verdict
 	byGeneration map[uint64]*segment
 	entries      map[uint64]*entry
-	tail         map[uint64]bool   // uploads whose only record is in a tail
-	marks        []markAt          // of tails
-	got          map[uint64]uint32 // what the marks of tails add
-	left         map[uint64]bool
+	tail         map[uint64]bool          // uploads whose only record is in a tail
+	marks        []markAt                 // of tails
+	last         map[uint64]*journal.Mark // of each upload, among those
+	got          map[uint64]uint32        // what the marks of tails add
+	left         map[uint64]bool          // by the marks of tails
+	unsaid       []markOf                 // they do not say yet that the file left
 }
 
 func (r *replayer) run() error {
@@ -55,7 +59,7 @@ func (r *replayer) run() error {
 	s.next = max(v.Next, s.archive.Last()+1, 1)
 	s.recovery.Clean, s.recovery.Records = v.Clean, len(v.Kept)+len(v.Tail)
 	r.entries, r.tail = map[uint64]*entry{}, map[uint64]bool{}
-	r.got, r.left = map[uint64]uint32{}, map[uint64]bool{}
+	r.last, r.got, r.left = map[uint64]*journal.Mark{}, map[uint64]uint32{}, map[uint64]bool{}
 	s.replaying = true
 	for _, rec := range v.Kept {
 		r.upload(rec, false)
@@ -63,12 +67,8 @@ func (r *replayer) run() error {
 	for _, rec := range v.Tail {
 		r.upload(rec, true)
 	}
-	for _, rec := range v.Kept {
-		r.note(rec, false)
-	}
-	for _, rec := range v.Tail {
-		r.note(rec, true)
-	}
+	r.notes()
+	r.conclude()
 	r.cuts()
 	lost := r.losses()
 	lost = append(lost, r.blobs()...)
@@ -129,50 +129,117 @@ func (r *replayer) newEntry(u *journal.Upload) *entry {
 	return e
 }
 
-// note applies a record of marks.
-func (r *replayer) note(rec journal.Record, tail bool) {
+// A news is a mark that was found.
+type news struct {
+	markAt
+	tail bool
+}
+
+// notes applies the marks in the order of their numbers, which is not that of
+// their records, since marks are copied.
+func (r *replayer) notes() {
+	var all []news
+	for _, rec := range r.verdict.Kept {
+		all = r.read(all, rec, false)
+	}
+	for _, rec := range r.verdict.Tail {
+		all = r.read(all, rec, true)
+	}
+	slices.SortStableFunc(all, func(a, b news) int { return cmp.Compare(a.Event, b.Event) })
+	for _, n := range all {
+		r.note(n)
+	}
+}
+
+func (r *replayer) read(all []news, rec journal.Record, tail bool) []news {
 	if rec.Type != journal.TypeMarks {
-		return
+		return all
 	}
 	marks, err := journal.DecodeMarks(rec.Meta, rec.Seq)
 	if err != nil {
 		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
+		return all
+	}
+	for _, m := range marks {
+		all = append(all, news{markAt{m, r.byGeneration[rec.Generation]}, tail})
+	}
+	return all
+}
+
+// note applies a mark. One that was recorded while another one took the file
+// out of the spool did not count then and does not count now.
+func (r *replayer) note(n news) {
+	e := r.entries[n.Seq]
+	if e == nil {
+		e = r.damagedEntry(n.Mark)
+	}
+	if e == nil {
 		return
 	}
-	seg := r.byGeneration[rec.Generation]
-	for _, m := range marks {
-		e := r.entries[m.Seq]
-		if e == nil {
-			e = r.damagedEntry(m)
+	r.spool.next = max(r.spool.next, n.Event+1)
+	switch known := r.known(e, n.Event); {
+	case known != nil:
+		if n.Left && !known.Left { // a copy that knows more
+			r.leave(e, known)
 		}
-		if e == nil || e.has(m) {
-			continue
-		}
-		r.spool.next = max(r.spool.next, m.Event+1)
-		if tail {
-			r.noteTail(e, m, seg)
-			continue
-		}
-		r.applyOld(e, m, seg)
+	case e.left || r.left[e.Seq]:
+	case n.tail:
+		r.noteTail(e, n.markAt)
+	default:
+		r.applyOld(e, n.markAt)
 	}
 }
 
 // noteTail keeps a mark for being copied. It may have been acknowledged, and
 // the body removed.
-func (r *replayer) noteTail(e *entry, m *journal.Mark, seg *segment) {
-	r.marks = append(r.marks, markAt{m, seg})
+func (r *replayer) noteTail(e *entry, m markAt) {
+	r.marks = append(r.marks, m)
 	if k := r.spool.sink(m.Sink); k != nil {
 		r.got[e.Seq] |= k.bit
 	}
-	need := r.spool.needed(e.Kind)
-	if m.Lost() || m.Left || need != 0 && (e.got|r.got[e.Seq])&need == need {
-		r.left[e.Seq] = true
-	}
+	r.last[e.Seq] = m.Mark
+	r.left[e.Seq] = m.Left
 }
 
-// has tells whether e knows the mark already: marks are copied, too.
-func (e *entry) has(m *journal.Mark) bool {
-	return slices.ContainsFunc(e.marks, func(o markAt) bool { return o.Event == m.Event })
+// known finds the mark of a copy: the one before it, since they are in order.
+func (r *replayer) known(e *entry, event uint64) *journal.Mark {
+	if m := r.last[e.Seq]; m != nil && m.Event == event {
+		return m
+	}
+	if n := len(e.marks); n > 0 && e.marks[n-1].Event == event {
+		return e.marks[n-1].Mark
+	}
+	return nil
+}
+
+// leave adds to a file's last mark that it left, and sees to it that this is
+// recorded.
+func (r *replayer) leave(e *entry, m *journal.Mark) {
+	m.Left = true
+	if r.last[e.Seq] == m { // it is going to be written again anyway
+		r.left[e.Seq] = true
+		return
+	}
+	e.left = true
+	r.unsaid = append(r.unsaid, markOf{e, m})
+}
+
+// conclude lets files leave that waited only for destinations which are no
+// longer configured. It is recorded with the last delivery, since a later run
+// may know other destinations, and none of the bodies.
+func (r *replayer) conclude() {
+	for _, seq := range slices.Sorted(maps.Keys(r.entries)) {
+		e := r.entries[seq]
+		need := r.spool.needed(e.Kind)
+		if e.left || r.left[seq] || need == 0 || (e.got|r.got[seq])&need != need {
+			continue
+		}
+		m := r.last[seq]
+		if n := len(e.marks); n > 0 && (m == nil || m.Event < e.marks[n-1].Event) {
+			m = e.marks[n-1].Mark
+		}
+		r.leave(e, m)
+	}
 }
 
 // damagedEntry stands for a damaged record that there is news of: an earlier
@@ -188,15 +255,13 @@ func (r *replayer) damagedEntry(m *journal.Mark) *entry {
 }
 
 // applyOld is Spool.apply for what happened before.
-func (r *replayer) applyOld(e *entry, m *journal.Mark, seg *segment) {
-	e.marks = append(e.marks, markAt{m, seg})
-	seg.marked = append(seg.marked, e)
+func (r *replayer) applyOld(e *entry, m markAt) {
+	e.marks = append(e.marks, m)
+	m.seg.marked = append(m.seg.marked, e)
 	if k := r.spool.sink(m.Sink); k != nil {
 		e.got |= k.bit
 	}
-	need := r.spool.needed(e.Kind)
-	e.lost = e.lost || m.Lost()
-	e.left = e.left || m.Lost() || m.Left || need != 0 && e.got&need == need
+	e.lost, e.left = m.Lost(), m.Left
 }
 
 // cuts remembers which cut lies where, and makes the new ones.

@@ -58,6 +58,9 @@ func (r *replayer) write(lost []*entry) error {
 	s.mu.Lock()
 	s.mark, s.replaying = s.next-1, false
 	s.mu.Unlock()
+	if err := s.copyMarks(r.unsaid); err != nil {
+		return fmt.Errorf("record what left: %w", err)
+	}
 	return r.writeLosses(lost)
 }
 
@@ -99,7 +102,7 @@ func (r *replayer) writeLosses(lost []*entry) error {
 		if err := s.note([]*journal.Mark{m}); err != nil {
 			return err
 		}
-		s.recovery.Lost = append(s.recovery.Lost, eventOf(&e.Upload, m, true))
+		s.recovery.Lost = append(s.recovery.Lost, eventOf(&e.Upload, m))
 		s.log.Error("acknowledged upload lost", "seq", e.Seq, "name", e.Name.String(), "sha256", e.Digest.String(), "detail", m.Detail)
 	}
 	s.recovery.Pending = s.held.count

@@ -59,6 +59,9 @@ type Spool struct {
 
 	// baton is held by whoever syncs and tells observers.
 	baton chan struct{}
+	// delivering is held while deliveries are recorded: whether a file leaves with
+	// one depends on those before it, and the record has to say so.
+	delivering sync.Mutex
 
 	mu sync.Mutex
 	// The journal.
