@@ -291,7 +291,9 @@ func (l *Log) load() error {
 			l.torn = append(l.torn, s)
 		}
 	}
-	l.cut = size > l.end || len(l.torn) > 0
+	// A file without entries may be one whose beginning was interrupted: neither
+	// its header nor its name need be durable.
+	l.cut = size > l.end || len(l.torn) > 0 || l.end == headerBytes
 	return nil
 }
 

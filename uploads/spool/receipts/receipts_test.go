@@ -207,6 +207,38 @@ func TestLogTakesNoInterruptedAppendForDamage(t *testing.T) {
 	}
 }
 
+// TestLogBeginsAgain: whatever step of making the file failed in an earlier
+// process, what Append returned for survives a power cut.
+func TestLogBeginsAgain(t *testing.T) {
+	for seed := range uint64(10) {
+		for _, op := range []disktest.Op{disktest.OpWrite, disktest.OpSync, disktest.OpSyncDir} {
+			m := disktest.NewMemory()
+			l := openLog(t, m)
+			m.SetFault(func(o disktest.Op, _ string) error {
+				if o == op {
+					return errors.New("no luck")
+				}
+				return nil
+			})
+			e := made(t, 1, "f.ndi", 0)
+			if err := l.Append([]*receipts.Entry{e}); err == nil {
+				t.Fatalf("%s failed, Append did not", op)
+			}
+			m = m.Kill()
+			if l = openLog(t, m); has(t, l, e) {
+				t.Errorf("%s failed, and there is a receipt", op)
+			}
+			if err := l.Append([]*receipts.Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+			m = m.Cut(rand.New(rand.NewPCG(seed, 0)))
+			if l = openLog(t, m); !has(t, l, e) {
+				t.Errorf("%s failed once: the receipt is gone", op)
+			}
+		}
+	}
+}
+
 // TestLogPrefersTheLaterUpload: a file that was lost may have been sent again
 // and have its receipt before the first one's segment is freed.
 func TestLogPrefersTheLaterUpload(t *testing.T) {
