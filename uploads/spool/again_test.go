@@ -182,3 +182,21 @@ func TestLostFileSentAgainIsKnown(t *testing.T) {
 		t.Error("no segment was freed")
 	}
 }
+
+// TestSmallerSegmentsTakeLargeRecords: those that an earlier run with larger
+// segments left to be copied.
+func TestSmallerSegmentsTakeLargeRecords(t *testing.T) {
+	m := disktest.NewMemory()
+	large, least := small(), small()
+	large.SegmentBytes, least.SegmentBytes = 8<<20, 64<<10
+	s := onMemory(t, m, large)
+	ids := fill(t, s, 0, 2, 1_000_000)
+	for range 2 {
+		m = m.Kill()
+		s.Close()
+		s = onMemory(t, m, least)
+		expect(t, s, ids)
+	}
+	ids = append(ids, fill(t, s, 2, 2, 1_000_000)...)
+	expect(t, s, ids)
+}

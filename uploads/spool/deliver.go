@@ -225,11 +225,9 @@ func (s *Spool) Expire(now time.Time) error {
 	defer s.leave()
 	s.mu.Lock()
 	var old []uint64
-	if oldest := s.held.oldest(isHeld); !oldest.IsZero() && now.Sub(oldest) > s.o.MaxAge {
-		for _, c := range s.candidates() {
-			if now.Sub(c.e.Received) > s.o.MaxAge {
-				old = append(old, c.e.Seq)
-			}
+	for _, c := range s.candidates() { // all of them: the clock may have gone back
+		if now.Sub(c.e.Received) > s.o.MaxAge {
+			old = append(old, c.e.Seq)
 		}
 	}
 	s.mu.Unlock()

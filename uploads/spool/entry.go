@@ -81,8 +81,8 @@ func (k *sink) notify() {
 	}
 }
 
-// A queue is entries in the order of their numbers, some of which may have
-// left it.
+// A queue is entries in the order of their numbers, of which others than the
+// first may have left it.
 type queue struct {
 	entries []*entry
 	count   int // that are still in it
@@ -99,19 +99,21 @@ func (q *queue) add(e *entry) {
 func (q *queue) drop(e *entry, in func(*entry) bool) {
 	q.count--
 	q.bytes -= e.Size
+	for len(q.entries) > 0 && !in(q.entries[0]) {
+		q.entries = q.entries[1:]
+	}
 	// Sweeping when half are gone keeps the work for each entry constant.
 	if len(q.entries) > 64 && q.count < len(q.entries)/2 {
 		q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return !in(e) })
 	}
 }
 
-func (q *queue) oldest(in func(*entry) bool) time.Time {
-	for _, e := range q.entries {
-		if in(e) {
-			return e.Received
-		}
+// oldest is when the first was accepted.
+func (q *queue) oldest() time.Time {
+	if len(q.entries) == 0 {
+		return time.Time{}
 	}
-	return time.Time{}
+	return q.entries[0].Received
 }
 
 func (q *queue) from(after uint64) []*entry {

@@ -73,6 +73,7 @@ func (r *replayer) run() error {
 	lost := r.losses()
 	lost = append(lost, r.blobs()...)
 	r.enter()
+	r.fit()
 	s.sortSegments()
 	if v.Clean {
 		r.resume()
@@ -352,6 +353,21 @@ func (s *Spool) hasBlob(e *entry) bool {
 	defer f.Close()
 	size, err := f.Size()
 	return err != nil || size == e.Size
+}
+
+// fit makes segments large enough for every record that may have to be copied.
+// They may have been larger when it was written: their size is configured, and
+// depends on the free disk.
+func (r *replayer) fit() {
+	s := r.spool
+	for _, e := range r.entries {
+		if e.left || e.Blob != "" {
+			continue
+		}
+		rec := e.rec
+		rec.Meta = journal.AppendUpload(nil, &e.Upload, true)
+		s.o.SegmentBytes = max(s.o.SegmentBytes, journal.Capacity(cutRoom+rec.Len(), journal.IndexBytes(rec)))
+	}
 }
 
 // enter makes the entries findable and holds those that have not left.

@@ -18,16 +18,17 @@ type counters struct {
 
 // Stats returns the numbers of this instant.
 func (s *Spool) Stats() Stats {
+	receipts := s.archive.Len() // may wait for a sync, which uploads need not
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.counters
 	st := Stats{
-		Pending: s.held.count, PendingBytes: s.held.bytes, Oldest: s.held.oldest(isHeld),
+		Pending: s.held.count, PendingBytes: s.held.bytes, Oldest: s.held.oldest(),
 		Sinks:    map[string]SinkStats{},
 		Segments: len(s.segments), Spares: len(s.spares), SpareBytes: s.spareBytes(),
 		Blobs: c.blobs, BlobBytes: c.blobBytes,
 		Budget: s.o.MemoryBudget, BudgetUsed: s.budget.taken(),
-		InFlight: s.uploads, Receipts: s.archive.Len(),
+		InFlight: s.uploads, Receipts: receipts,
 		Accepted: c.accepted, Duplicates: c.duplicates, Delivered: c.delivered, Lost: maps.Clone(c.lost),
 		Syncs: c.syncs, SyncErrors: c.syncErrors, SegmentsSealed: c.sealed, SegmentsFreed: c.freed,
 	}
@@ -39,7 +40,7 @@ func (s *Spool) Stats() Stats {
 	}
 	for _, k := range s.sinks {
 		st.Sinks[k.Name] = SinkStats{
-			Pending: k.pending.count, Bytes: k.pending.bytes, Oldest: k.pending.oldest(k.wants), Skipped: k.skipped,
+			Pending: k.pending.count, Bytes: k.pending.bytes, Oldest: k.pending.oldest(), Skipped: k.skipped,
 		}
 	}
 	return st

@@ -25,9 +25,10 @@ func IndexBytes(r Record) int64 { return indexEntry + int64(len(r.Meta)) }
 
 // Room says whether a segment of the given capacity, filled up to end by
 // records whose index takes up to index bytes, stays within it when sealed.
-func Room(capacity, end, index int64) bool {
-	return AlignPage(end)+AlignPage(index)+Page <= capacity
-}
+func Room(capacity, end, index int64) bool { return Capacity(end, index) <= capacity }
+
+// Capacity is the least for which there is [Room].
+func Capacity(end, index int64) int64 { return AlignPage(end) + AlignPage(index) + Page }
 
 // Seal returns the index of a segment's intact records and its footer. The
 // index goes to offset at, the footer into the last page of the file, which for
