@@ -30,6 +30,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
 	"sync"
 
 	"inventorybeacon/uploads"
@@ -78,7 +79,8 @@ func (e *Entry) last() uint64 {
 
 // A Log is the receipts file. Its methods may be called by several goroutines.
 type Log struct {
-	mu      sync.RWMutex
+	adding  sync.Mutex   // held by whoever appends
+	mu      sync.RWMutex // not held while a sync runs: look-ups do not wait for it
 	disk    disk.Disk
 	name    string
 	file    disk.File
@@ -181,9 +183,12 @@ func (l *Log) Append(entries []*Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	l.adding.Lock()
+	defer l.adding.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.prepare(); err != nil {
+	err := l.prepare()
+	l.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("prepare receipts: %w", err)
 	}
 	b, places, err := l.encode(entries)
@@ -200,12 +205,21 @@ func (l *Log) Append(entries []*Entry) error {
 		l.cut = true
 		return fmt.Errorf("sync receipts: %w", err)
 	}
-	l.end += int64(len(b))
-	for _, p := range places {
-		l.add(p.raw, p.at)
+	for part := range slices.Chunk(places, addAtOnce) {
+		l.mu.Lock()
+		for _, p := range part {
+			l.add(p.raw, p.at)
+		}
+		l.mu.Unlock()
 	}
+	l.mu.Lock()
+	l.end += int64(len(b))
+	l.mu.Unlock()
 	return nil
 }
+
+// addAtOnce is how many entries are entered before look-ups get their turn.
+const addAtOnce = 512
 
 // At returns the entry at a place that All gave.
 func (l *Log) At(at uint32) (*Entry, error) {
