@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"inventorybeacon/policy/drop"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/durablefile"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/relay"
 	"inventorybeacon/uploads/spool"
@@ -142,7 +142,7 @@ func (b *Beacon) Full() error { return b.agents.Room(0) }
 // openData makes the directories that are not made by what is kept in them.
 func (b *Beacon) openData(context.Context) error {
 	for _, dir := range []string{"", config.DropDir, config.KeysDir} {
-		if err := os.MkdirAll(b.path(dir), 0o700); err != nil {
+		if err := durablefile.MkdirAll(b.path(dir), 0o700); err != nil {
 			return fmt.Errorf("make data directory: %w", err)
 		}
 	}

@@ -66,7 +66,7 @@ type Dir struct {
 // until Close. If another process does, the error matches [ErrHeld] and names it.
 func Open(path, command string) (*Dir, error) {
 	for _, f := range folders {
-		if err := os.MkdirAll(filepath.Join(path, f.name), f.perm); err != nil {
+		if err := durablefile.MkdirAll(filepath.Join(path, f.name), f.perm); err != nil {
 			return nil, fmt.Errorf("data directory: %w: give --data", err)
 		}
 	}

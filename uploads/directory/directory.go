@@ -78,7 +78,7 @@ func Open(dir string, o Options) (*Sink, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durablefile.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make relay directory: %w", err)
 	}
 	s := &Sink{dir: dir, o: o}
@@ -112,7 +112,8 @@ func (s *Sink) prepare(root *os.Root) error {
 	if n > 0 {
 		s.o.Log.Info("swept unfinished deliveries", slog.Int("files", n))
 	}
-	return errors.Join(err, syncFolder(root, "."))
+	// Folders that a process made that was killed at once are synced, too.
+	return errors.Join(err, durablefile.SyncDir(root, incoming), durablefile.SyncDir(root, "."))
 }
 
 // follow enters the directory again if another one has taken its place, as when
@@ -290,7 +291,7 @@ func (s *Sink) publishKind(kind string, drafts []*draft) error {
 	for _, d := range drafts {
 		d.err = f.place(d)
 	}
-	if err := syncFolder(s.root, f.dir); err != nil {
+	if err := durablefile.SyncDir(s.root, f.dir); err != nil {
 		return err
 	}
 	f.looked()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/durablefile"
 )
 
 // A folder is one kind's, with what is known of the names in it.
@@ -59,7 +60,7 @@ func (s *Sink) make(dir string) error {
 	}
 	switch {
 	case err == nil:
-		return syncFolder(s.root, path.Dir(dir))
+		return durablefile.SyncDir(s.root, path.Dir(dir))
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	}

@@ -77,3 +77,24 @@ func TestEscape(t *testing.T) {
 		}
 	}
 }
+
+func TestMkdirAllMakesWhatIsMissing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "c")
+	for range 2 {
+		if err := durablefile.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if i, err := os.Stat(dir); err != nil || !i.IsDir() {
+			t.Errorf("%v, %v", i, err)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, filepath.Join(file, "below")} {
+		if err := durablefile.MkdirAll(name, 0o700); err == nil {
+			t.Errorf("made %s, where a file is", name)
+		}
+	}
+}

@@ -60,7 +60,7 @@ const (
 // Open opens the store in dir, which it makes if need be, and removes what an
 // interrupted Keep left.
 func Open(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durablefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make quarantine: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -93,7 +93,7 @@ func (s *Store) Keep(u uploads.Upload, body uploads.Body, sink, reason string) e
 
 func (s *Store) keep(e Entry, body io.Reader) error {
 	if _, err := s.root.Lstat(e.ID + sidecarSuffix); err == nil {
-		return nil
+		return durablefile.SyncDir(s.root, ".") // whoever kept it may have died before
 	}
 	p, err := durablefile.Create(s.root, e.ID+bodySuffix, 0o600)
 	if err != nil {

@@ -200,3 +200,28 @@ func TestSmallerSegmentsTakeLargeRecords(t *testing.T) {
 	ids = append(ids, fill(t, s, 2, 2, 1_000_000)...)
 	expect(t, s, ids)
 }
+
+// TestSpoolUsesNoFileWhoseNameIsNotDurable: an earlier process was killed just
+// before it would have been.
+func TestSpoolUsesNoFileWhoseNameIsNotDurable(t *testing.T) {
+	for seed := range uint64(10) {
+		m := disktest.NewMemory()
+		s := onMemory(t, m, small())
+		m.SetFault(func(op disktest.Op, name string) error {
+			if op == disktest.OpSyncDir {
+				return errors.New("killed")
+			}
+			return nil
+		})
+		if _, err := s.Accept(t.Context(), draft(t, "failed.ndi"), bytes.NewReader(content(7, 3000))); err == nil {
+			t.Fatal("acknowledged although a directory was not synced")
+		}
+		m = m.Kill()
+		s.Close()
+		s = onMemory(t, m, small())
+		ids := fill(t, s, 0, 2, 3000)
+		m = m.Cut(rand.New(rand.NewPCG(seed, 0)))
+		s.Close()
+		expect(t, onMemory(t, m, small()), ids)
+	}
+}

@@ -104,10 +104,18 @@ func (s *Spool) makeLayout(isNew bool) error {
 			return err
 		}
 	}
-	if !isNew {
-		return nil
+	if isNew {
+		if err := writeFile(s.disk, versionFile, fmt.Appendf(nil, "%d\n", layoutVersion)); err != nil {
+			return err
+		}
 	}
-	return writeFile(s.disk, versionFile, fmt.Appendf(nil, "%d\n", layoutVersion))
+	// What is here may have been made by a run that was killed before it was durable.
+	for _, dir := range []string{".", segmentDir, blobDir, receiptsDir} {
+		if err := s.disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readFile(d disk.Disk, name string) ([]byte, error) {

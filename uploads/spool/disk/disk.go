@@ -9,8 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
+
+	"inventorybeacon/uploads/durablefile"
 )
 
 // A Disk is a directory tree. Names are slash-separated and relative to it.
@@ -21,6 +21,7 @@ type Disk interface {
 	Create(name string) (File, error)
 	Rename(from, to string) error
 	Remove(name string) error
+	// Mkdir makes a directory unless there is one.
 	Mkdir(name string) error
 	ReadDir(name string) ([]fs.DirEntry, error)
 	// SyncDir makes names created, renamed or removed in a directory durable.
@@ -46,7 +47,7 @@ type File interface {
 // Open returns the directory dir of the operating system's file system, which
 // is made, durably, if it is absent.
 func Open(dir string) (Disk, error) {
-	if err := makeDir(dir); err != nil {
+	if err := durablefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
@@ -54,29 +55,6 @@ func Open(dir string) (Disk, error) {
 		return nil, err
 	}
 	return &rooted{root: root, dir: dir}, nil
-}
-
-// makeDir is [os.MkdirAll] that a power cut does not undo.
-func makeDir(dir string) error {
-	if i, err := os.Stat(dir); err == nil && i.IsDir() {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if parent == dir {
-		return os.Mkdir(dir, 0o700)
-	}
-	if err := makeDir(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	f, err := os.Open(parent)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return syncDir(f)
 }
 
 type rooted struct {
@@ -109,24 +87,14 @@ func (d *rooted) Mkdir(name string) error {
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return d.SyncDir(path.Dir(name))
+	return err
 }
 
 func (d *rooted) ReadDir(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(d.root.FS(), name)
 }
 
-func (d *rooted) SyncDir(name string) error {
-	f, err := d.root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return syncDir(f)
-}
+func (d *rooted) SyncDir(name string) error { return durablefile.SyncDir(d.root, name) }
 
 type osFile struct{ *os.File }
 

@@ -9,8 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func syncDir(f *os.File) error { return f.Sync() }
-
 func free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

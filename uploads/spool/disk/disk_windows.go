@@ -7,10 +7,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// syncDir does nothing: Windows writes names through with the file's own
-// flush, and directories cannot be flushed.
-func syncDir(*os.File) error { return nil }
-
 func free(dir string) (int64, error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
