@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
@@ -273,7 +274,7 @@ func (s *Spool) requeueCuts(g *group) {
 		if it.rec.Type != journal.TypeCut {
 			continue
 		}
-		if c, err := journal.DecodeCut(it.rec.Meta); err == nil {
+		if c, err := journal.DecodeCut(it.rec.Meta); err == nil && !slices.Contains(s.cuts, c) {
 			s.cuts = append(s.cuts, c)
 		}
 	}

@@ -90,6 +90,10 @@ func (s *Spool) install(seg *segment) error {
 func (s *Spool) recordCuts() error {
 	for len(s.cuts) > 0 {
 		c := s.cuts[0]
+		if !slices.ContainsFunc(s.segments, func(o *segment) bool { return o.header.Generation == c.Generation }) {
+			s.cuts = s.cuts[1:] // it was removed meanwhile
+			continue
+		}
 		it := newItem(journal.TypeCut, 1, journal.AppendCut(nil, c))
 		it.durable = func(seg *segment, _ journal.Record) []Event {
 			seg.cuts = append(seg.cuts, c)
