@@ -35,8 +35,10 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := os.Mkdir(dir, perm); err != nil {
+		if i, serr := os.Stat(dir); serr != nil || !i.IsDir() { // else somebody else made it
+			return err
+		}
 	}
 	d, err := os.Open(parent)
 	if err != nil {
