@@ -58,16 +58,13 @@ func (r *replayer) write(lost []*entry) error {
 	s.mu.Lock()
 	s.mark, s.replaying = s.next-1, false
 	s.mu.Unlock()
-	if err := s.copyMarks(r.unsaid); err != nil {
-		return fmt.Errorf("record what left: %w", err)
-	}
 	return r.writeLosses(lost)
 }
 
 func (r *replayer) copyTails() error {
 	s := r.spool
 	if len(s.cuts) == 0 {
-		return nil
+		return s.copyMarks(r.unsaid)
 	}
 	s.mu.Lock()
 	err := s.turn()
@@ -88,7 +85,7 @@ func (r *replayer) copyTails() error {
 			marks = append(marks, markOf{e, m.Mark})
 		}
 	}
-	return s.copyMarks(marks)
+	return s.copyMarks(append(marks, r.unsaid...))
 }
 
 func (r *replayer) writeLosses(lost []*entry) error {
