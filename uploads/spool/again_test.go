@@ -225,3 +225,41 @@ func TestSpoolUsesNoFileWhoseNameIsNotDurable(t *testing.T) {
 		expect(t, onMemory(t, m, small()), ids)
 	}
 }
+
+// TestFailedCutFailsNothingLater: a disk that works again takes the next upload.
+func TestFailedCutFailsNothingLater(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	ids := fill(t, s, 0, 2, 3000)
+	m.SetFault(func(op disktest.Op, name string) error {
+		if op == disktest.OpSync && strings.HasSuffix(name, ".seg") {
+			return errors.New("no such luck")
+		}
+		return nil
+	})
+	fails := func(file string) {
+		if _, err := s.Accept(t.Context(), draft(t, file), bytes.NewReader(content(7, 3000))); err == nil {
+			t.Fatal("acknowledged on a disk that fails")
+		}
+	}
+	fails("sync.ndi")
+	writes := 0
+	m.SetFault(func(op disktest.Op, name string) error {
+		if op == disktest.OpWrite && strings.HasSuffix(name, ".seg") {
+			if writes++; writes > 1 { // the header of the next segment, then the cut
+				return errors.New("no such luck")
+			}
+		}
+		return nil
+	})
+	fails("cut.ndi")
+	m.SetFault(nil)
+	ids = append(ids, fill(t, s, 2, 2, 3000)...)
+	expect(t, s, ids)
+	for i := range 5 {
+		c := m.Cut(rand.New(rand.NewPCG(uint64(i), 0)))
+		s := onMemory(t, c, small())
+		expect(t, s, ids)
+		s.Close()
+	}
+}

@@ -255,12 +255,7 @@ func (s *Spool) abandon(g *group, err error) {
 	s.groups, s.active = nil, nil
 	for i, o := range failed {
 		o.err = err
-		o.seg.syncing--
-		if !o.seg.broken {
-			o.seg.broken, o.seg.full = true, true
-			s.cuts = append(s.cuts, journal.Cut{Generation: o.seg.header.Generation, First: o.items[0].rec.Seq})
-		}
-		s.requeueCuts(o)
+		s.condemn(o)
 		if i > 0 {
 			close(o.done)
 		}
@@ -268,8 +263,14 @@ func (s *Spool) abandon(g *group, err error) {
 	}
 }
 
-// requeueCuts takes back the cuts of a group that failed.
-func (s *Spool) requeueCuts(g *group) {
+// condemn ends the use of the segment of a group that failed, and takes back
+// the group's cuts.
+func (s *Spool) condemn(g *group) {
+	g.seg.syncing--
+	if !g.seg.broken {
+		g.seg.broken, g.seg.full = true, true
+		s.cuts = append(s.cuts, journal.Cut{Generation: g.seg.header.Generation, First: g.items[0].rec.Seq})
+	}
 	for _, it := range g.items {
 		if it.rec.Type != journal.TypeCut {
 			continue

@@ -103,18 +103,14 @@ func (s *Spool) recordCuts() error {
 			return errors.New("segment too small for its cuts")
 		}
 		g := s.enroll(it)
-		err := s.write(s.active, it)
-		s.wrote(g, err)
-		if err != nil {
-			// Not recorded: nothing may follow in this segment.
-			if g.err == nil {
-				g.err = err
-			}
-			s.active.full = true
-			s.active = nil
-			s.closeGroup()
+		if err := s.write(s.active, it); err != nil {
+			// Not recorded: nothing may follow in this segment. Of the group, which is of
+			// cuts alone, nobody waits for the end.
+			s.group, s.active = nil, nil
+			s.condemn(g)
 			return err
 		}
+		s.wrote(g, nil)
 		s.cuts = s.cuts[1:]
 	}
 	return nil
