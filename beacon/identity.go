@@ -46,8 +46,12 @@ func placed(d *spool.Draft, body io.Reader) io.Reader {
 	if d.Device.IsZero() || d.Device.Domain != "" || d.Name.Ext() != ".ndi" {
 		return body
 	}
-	r := bufio.NewReaderSize(body, document.HeadBytes)
-	head, _ := r.Peek(document.HeadBytes) // an error comes again when the rest is read
+	size := document.HeadBytes
+	if d.Name.Compressed() {
+		size = document.CompressedHeadBytes
+	}
+	r := bufio.NewReaderSize(body, size)
+	head, _ := r.Peek(size) // an error comes again when the rest is read
 	o := document.OriginOf(head, d.Name.Compressed())
 	if !strings.EqualFold(uploads.EscapeDevice(o.Machine), d.Device.Name) {
 		return r // it speaks of another machine

@@ -11,14 +11,23 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 )
 
-// HeadBytes is how much of a file is enough to find the root element of every
-// inventory seen; more would only let a strange one cost more.
-const HeadBytes = 4 << 10
+// HeadBytes is how much of a file, and CompressedHeadBytes how much of one in
+// gzip, is enough to find the root element of every inventory seen. All of a
+// compressed head is inflated, which is most of what looking at it costs: more
+// would slow every upload of an old agent.
+const (
+	HeadBytes           = 4 << 10
+	CompressedHeadBytes = 1 << 10
+)
 
 // inflated bounds what the head of a compressed file is inflated to.
 const inflated = 16 << 10
+
+// A gzip reader is 40 KiB; one for each upload would keep the collector busy.
+var inflaters = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
 // An Origin is what an inventory's root element says of its machine.
 type Origin struct {
@@ -31,8 +40,9 @@ type Origin struct {
 func OriginOf(head []byte, compressed bool) Origin {
 	var r io.Reader = bytes.NewReader(head)
 	if compressed {
-		zr, err := gzip.NewReader(r)
-		if err != nil {
+		zr := inflaters.Get().(*gzip.Reader)
+		defer inflaters.Put(zr)
+		if err := zr.Reset(r); err != nil {
 			return Origin{}
 		}
 		r = io.LimitReader(zr, inflated)

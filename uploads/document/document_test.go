@@ -3,6 +3,7 @@ package document_test
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,13 +22,22 @@ func zipped(s string) []byte {
 	return b.Bytes()
 }
 
+// incompressible is text of which a compressed head holds little.
+func incompressible() string {
+	var b strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&b, "<Hardware Name=%q/>", fmt.Sprint(uint32(i)*2654435761))
+	}
+	return b.String()
+}
+
 func TestOriginIsReadFromTheRoot(t *testing.T) {
 	want := document.Origin{Machine: "ws1", Scope: "example.com"}
 	if got := document.OriginOf([]byte(sound), false); got != want {
 		t.Errorf("plain: %+v", got)
 	}
-	whole := zipped(sound + strings.Repeat("<Hardware/>", 1000))
-	if got := document.OriginOf(whole[:len(whole)-20], true); got != want {
+	whole := zipped(sound + incompressible())
+	if got := document.OriginOf(whole[:document.CompressedHeadBytes], true); got != want {
 		t.Errorf("the head of a compressed file: %+v", got)
 	}
 }
