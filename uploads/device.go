@@ -54,7 +54,8 @@ func EscapeDevice(s string) string {
 			fmt.Fprintf(&b, "@%02X", c)
 		}
 	}
-	return b.String()
+	// Once more: behind a byte that is not UTF-8 a letter stays as it was.
+	return norm.NFC.String(b.String())
 }
 
 func fits(s string, i int, r rune) bool {

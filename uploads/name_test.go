@@ -119,6 +119,7 @@ func TestFileNameKeepsOddDevices(t *testing.T) {
 		"_edge":           "@5Fedge",
 		"e\u0301":         "é",
 		"con.example.com": "con.example.com",
+		"\xf0\u0374":      "@F0\u02b9",
 		"bad\xff":         "bad@FF",
 		"dot.":            "dot@2E",
 		"*\u0308\u0301":   "@2A@CC@88@CC@81",
