@@ -32,7 +32,7 @@ demo: build ## a beacon, an agent and a sample bundle on this machine; Ctrl-C en
 
 test: tools lint ## every test, with all its set-up: what CI runs
 	BEACON_TEST_FULL=1 BEACON_TEST_VERSITYGW=$(TOOLS)/versitygw $(RACE) -shuffle=on -timeout 25m ./...
-	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) fuzz FUZZTIME=20000x
 
 test-quick: ## what needs no set-up: the same as go test ./...
 	go test ./...
@@ -40,7 +40,7 @@ test-quick: ## what needs no set-up: the same as go test ./...
 lint: $(TOOLS)/staticcheck ## formatting, vet on three systems, staticcheck, tidiness
 	./.ci/lint $(TOOLS)/staticcheck
 
-fuzz: ## every fuzz target for FUZZTIME (10s)
+fuzz: ## every fuzz target for FUZZTIME (10s; 20000x is a number of inputs)
 	./.ci/fuzz $(or $(FUZZTIME),10s)
 
 bench: build ## benchmarks as ratios in one run; NAME=group for one group
