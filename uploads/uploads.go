@@ -57,6 +57,20 @@ func (e *RetryError) Error() string { return fmt.Sprintf("%v (retry after %v)", 
 // Unwrap returns the cause.
 func (e *RetryError) Unwrap() error { return e.Err }
 
+// A HeldError is a destination's word that it holds these very bytes durably,
+// but not yet where this sender must see them before it forgets them. It is no
+// failure: the sender asks again later and sends no body.
+type HeldError struct {
+	Custody []Custody // as far as they have got
+}
+
+func (e *HeldError) Error() string {
+	if len(e.Custody) == 0 {
+		return "held by the destination"
+	}
+	return "held by the destination, at level " + e.Custody[len(e.Custody)-1].Level
+}
+
 // An Upload is one file on its way up: everything that is known about it but
 // its bytes.
 type Upload struct {
@@ -81,6 +95,22 @@ type Upload struct {
 	Peer string
 	// Recovered says that it was sent later than it should have been.
 	Recovered bool
+	// Released says that a person let it out of quarantine: what it holds is not
+	// judged again.
+	Released bool
+}
+
+// Source is who a held file counts against: the beacon that relayed it, else the
+// device it came from, else the address. Two spellings of one device are one
+// source.
+func (u Upload) Source() string {
+	switch {
+	case len(u.Via) > 0:
+		return "beacon:" + u.Via[len(u.Via)-1]
+	case !u.Device.IsZero():
+		return "device:" + u.Device.Key().String()
+	}
+	return "peer:" + u.Peer
 }
 
 // Receipt returns the receipt for u as its own beacon gives it.

@@ -87,7 +87,7 @@ func TestMetadataRoundTrips(t *testing.T) {
 	full := journal.Upload{Blob: "blobs/x.blob", Upload: uploads.Upload{
 		Seq: 7, Kind: "Inventories", Name: n, Device: uploads.Device{Name: "hôst", Domain: "D"}, AgentID: "id",
 		Digest: uploads.Digest{1, 2}, Size: 1 << 40, Received: at, Modified: at.Add(-time.Hour),
-		Beacon: "b", Via: []string{"x", "y"}, Peer: "192.0.2.1:99", Recovered: true,
+		Beacon: "b", Via: []string{"x", "y"}, Peer: "192.0.2.1:99", Recovered: true, Released: true,
 	}}
 	least := journal.Upload{Upload: uploads.Upload{Seq: 8, Kind: "K", Name: n}}
 	names := cmpopts.EquateComparable(uploads.Name{})

@@ -30,6 +30,7 @@ const (
 	upRecovered
 	upBlob
 	upSeq // the upload's own number, if the record is a copy under another
+	upReleased
 )
 
 // AppendUpload appends u's metadata to b. The sequence number is left out
@@ -51,6 +52,7 @@ func AppendUpload(b []byte, u *Upload, isCopy bool) []byte {
 	b = putString(b, upPeer, u.Peer)
 	b = putBool(b, upRecovered, u.Recovered)
 	b = putString(b, upBlob, u.Blob)
+	b = putBool(b, upReleased, u.Released)
 	if isCopy {
 		b = putUint(b, upSeq, u.Seq)
 	}
@@ -102,6 +104,8 @@ func (u *Upload) set(tag uint64, v []byte) (err error) {
 		u.Blob = string(v)
 	case upSeq:
 		u.Seq = getUint(v)
+	case upReleased:
+		u.Released = getUint(v) != 0
 	}
 	return err
 }
