@@ -9,6 +9,7 @@ import (
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool"
+	"inventorybeacon/uploads/spool/sabotage"
 )
 
 // A result is what came of one batch.
@@ -38,7 +39,7 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 		res.files = append(res.files, outcome{item: it, upload: u, gone: !ok})
 		if ok {
 			offered = append(offered, i)
-			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return r.o.Queue.Body(u.Seq) }})
+			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return r.open(u.Seq) }})
 		}
 	}
 	if len(parcels) == 0 {
@@ -54,6 +55,15 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 		}
 	}
 	return res
+}
+
+// open opens a file for the sink.
+func (r *Relay) open(seq uint64) (uploads.Body, error) {
+	body, err := r.o.Queue.Body(seq)
+	if err == nil && sabotage.MarkBeforeAnswer {
+		err = r.o.Queue.Deliver(r.o.Name, []spool.Mark{{Seq: seq}})
+	}
+	return body, err
 }
 
 // find returns what the queue knows of a file, unless it has left.

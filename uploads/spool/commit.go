@@ -8,6 +8,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/sabotage"
 )
 
 // An item is a record on its way into the journal.
@@ -172,7 +173,7 @@ func (s *Spool) flush() {
 	s.mu.Lock()
 	err := g.err
 	s.mu.Unlock()
-	if err == nil {
+	if err == nil && !sabotage.AckBeforeSync {
 		if err = g.seg.file.Sync(); err != nil {
 			err = fmt.Errorf("sync journal: %w", roomError(err))
 		}
@@ -188,6 +189,9 @@ func (s *Spool) flush() {
 	}
 	s.mu.Unlock()
 	close(g.done)
+	if sabotage.AckBeforeSync {
+		g.seg.file.Sync()
+	}
 	if s.o.Observe != nil && !opening {
 		for _, e := range events {
 			s.o.Observe(e)

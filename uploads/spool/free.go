@@ -8,6 +8,7 @@ import (
 
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/sabotage"
 )
 
 // freeSegments frees, oldest first, what holds nothing any longer.
@@ -29,6 +30,9 @@ func (s *Spool) freeSegment(seg *segment) error {
 	leaving, marks, cuts, ok := s.contents(seg)
 	if !ok {
 		return nil // an older segment has to go first
+	}
+	if sabotage.RecycleNeededMarks {
+		marks = nil
 	}
 	if !seg.emptied {
 		if err := s.archive.Append(receiptsFor(leaving)); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/sabotage"
 )
 
 const (
@@ -165,6 +166,9 @@ func (s *segment) release() (*segment, error) {
 	free.header.Generation, free.header.State, free.header.Base, free.header.Prev = newGeneration(), journal.Free, 0, 0
 	if err := free.writeHeader(); err != nil {
 		return nil, err
+	}
+	if sabotage.HeaderBeforeGenerationSync {
+		return free, nil
 	}
 	if err := s.file.Sync(); err != nil {
 		return nil, fmt.Errorf("sync segment header: %w", err)

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"inventorybeacon/uploads/durablefile"
+	"inventorybeacon/uploads/spool/sabotage"
 )
 
 // A Disk is a directory tree. Names are slash-separated and relative to it.
@@ -94,7 +95,12 @@ func (d *rooted) ReadDir(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(d.root.FS(), name)
 }
 
-func (d *rooted) SyncDir(name string) error { return durablefile.SyncDir(d.root, name) }
+func (d *rooted) SyncDir(name string) error {
+	if sabotage.NoDirectorySync {
+		return nil
+	}
+	return durablefile.SyncDir(d.root, name)
+}
 
 type osFile struct{ *os.File }
 
