@@ -11,24 +11,40 @@ import (
 
 // Events returns everything the journal and the receipts know with a Seq above
 // after, in the order of Seq. It may run while uploads go on, and tells nothing
-// that came after it began. It takes 32 bytes of memory for each event.
+// that came after it began. It takes 32 bytes of memory for each event of an
+// upload whose record is on disk.
 func (s *Spool) Events(after uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for _, ref := range s.archivedEvents(after, s.liveEvents(after)) {
-			e, err := s.eventAt(ref)
-			if !yield(e, err) {
+		live := s.liveEvents(after) // first: a file whose segment is just being freed is then in both
+		for e, err := range s.archive.Events(after) {
+			if err != nil {
+				yield(Event{Seq: e.Seq}, err)
+				return
+			}
+			for len(live) > 0 && live[0].seq <= e.Seq {
+				ref := live[0]
+				live = live[1:]
+				if ref.seq < e.Seq && !yield(ref.event(), nil) {
+					return
+				}
+			}
+			if !yield(archivedEvent(e), nil) {
+				return
+			}
+		}
+		for _, ref := range live {
+			if !yield(ref.event(), nil) {
 				return
 			}
 		}
 	}
 }
 
-// An eventRef says where an event is: in an entry, or in the archive.
+// An eventRef says where an event of an entry is.
 type eventRef struct {
 	seq  uint64
 	e    *entry
-	mark *journal.Mark // of e; nil if the event is that e was accepted
-	at   uint32        // in the archive, if e is nil
+	mark *journal.Mark // nil if the event is that e was accepted
 }
 
 func (s *Spool) liveEvents(after uint64) (refs []eventRef) {
@@ -44,46 +60,20 @@ func (s *Spool) liveEvents(after uint64) (refs []eventRef) {
 			}
 		}
 	}
+	slices.SortFunc(refs, func(a, b eventRef) int { return cmp.Compare(a.seq, b.seq) })
 	return refs
 }
 
-// archivedEvents adds those of the archive and sorts all.
-func (s *Spool) archivedEvents(after uint64, refs []eventRef) []eventRef {
-	for at, e := range s.archive.All() {
-		if e.Upload.Seq > after && !e.Upload.Name.IsZero() {
-			refs = append(refs, eventRef{seq: e.Upload.Seq, at: at})
-		}
-		for _, m := range e.Marks {
-			if m.Event > after {
-				refs = append(refs, eventRef{seq: m.Event, at: at})
-			}
-		}
+func (r eventRef) event() Event {
+	if r.mark != nil {
+		return eventOf(&r.e.Upload, r.mark)
 	}
-	slices.SortFunc(refs, func(a, b eventRef) int { return cmp.Compare(a.seq, b.seq) })
-	// A file whose segment is just being freed, or was when a run ended, is in both,
-	// or in the archive twice.
-	return slices.CompactFunc(refs, func(a, b eventRef) bool { return a.seq == b.seq })
+	return acceptedEvent(&r.e.Upload)
 }
 
-func (s *Spool) eventAt(ref eventRef) (Event, error) {
-	switch {
-	case ref.mark != nil:
-		return eventOf(&ref.e.Upload, ref.mark), nil
-	case ref.e != nil:
-		return acceptedEvent(&ref.e.Upload), nil
+func archivedEvent(e receipts.Event) Event {
+	if e.Mark != nil {
+		return eventOf(&e.Entry.Upload, e.Mark)
 	}
-	e, err := s.archive.At(ref.at)
-	if err != nil {
-		return Event{Seq: ref.seq}, err
-	}
-	return archivedEvent(e, ref.seq), nil
-}
-
-func archivedEvent(e *receipts.Entry, seq uint64) Event {
-	for _, m := range e.Marks {
-		if m.Event == seq {
-			return eventOf(&e.Upload, m)
-		}
-	}
-	return acceptedEvent(&e.Upload)
+	return acceptedEvent(&e.Entry.Upload)
 }

@@ -21,8 +21,7 @@ const (
 	// together. Each file has a version of its own besides.
 	layoutVersion = 1
 
-	receiptsDir  = "receipts"
-	receiptsFile = receiptsDir + "/receipts.log"
+	receiptsDir = "receipts"
 
 	defaultSegment = 64 << 20
 	// diskShare of the free disk is the most that one segment takes, so that the
@@ -40,7 +39,7 @@ func (s *Spool) open() error {
 	if err := s.defaults(); err != nil {
 		return err
 	}
-	log, err := receipts.Open(s.disk, receiptsFile)
+	log, err := receipts.Open(s.disk, receiptsDir, receipts.Options{Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ func (s *Spool) findStrangers() {
 		".": func(base string) bool {
 			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, segmentDir, blobDir, receiptsDir}, base)
 		},
-		receiptsDir: func(base string) bool { return receiptsDir+"/"+base == receiptsFile },
+		receiptsDir: receipts.IsOurs,
 		blobDir:     func(base string) bool { return isBlobName(base, blobSuffix) || isBlobName(base, tempSuffix) },
 	}
 	for _, dir := range slices.Sorted(maps.Keys(known)) {

