@@ -37,9 +37,9 @@ func (c *Client) Receipt(ctx context.Context, at Location, u uploads.Upload) (up
 }
 
 // Reached asks the locations, best first, who holds a file by now, and returns
-// it as it counts here. The first that has a receipt for it settles the matter;
-// the error matches [uploads.ErrUnknown] if every location answered that it has
-// none.
+// it as it counts here. The first that has a receipt for it settles the matter.
+// The error matches [uploads.ErrUnknown] if those that answered have none; the
+// one that has may be among those that did not.
 func (s *Sink) Reached(ctx context.Context, u uploads.Upload) ([]uploads.Custody, error) {
 	var failed, unknown error
 	for _, at := range s.Locations.Order(ctx) {
@@ -62,10 +62,10 @@ func (s *Sink) Reached(ctx context.Context, u uploads.Upload) ([]uploads.Custody
 		}
 	}
 	switch {
-	case failed != nil:
-		return nil, fmt.Errorf("ask for custody: %w", failed)
 	case unknown != nil:
 		return nil, unknown
+	case failed != nil:
+		return nil, fmt.Errorf("ask for custody: %w", failed)
 	}
 	return nil, ErrNowhere
 }

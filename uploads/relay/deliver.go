@@ -147,6 +147,8 @@ func isFailure(f *outcome) bool {
 	switch {
 	case f.err == nil, f.gone, f.kept:
 		return false
+	case isHeld(f.err):
+		return false
 	case errors.Is(f.err, uploads.ErrDigest):
 		return f.item.troubled().digest+1 < digestTries
 	case errors.Is(f.err, uploads.ErrLoop):
@@ -170,6 +172,8 @@ func (r *Relay) notePass(f *outcome, now time.Time) bool {
 	case f.err == nil:
 		r.plan.remove(f.item, now)
 		r.unmarked = append(r.unmarked, spool.Mark{Seq: f.upload.Seq, Custody: f.custody})
+	case isHeld(f.err):
+		r.plan.await(f.item, now)
 	case f.kept:
 		r.plan.remove(f.item, now)
 		r.status.Quarantined++

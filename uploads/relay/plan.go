@@ -28,6 +28,7 @@ type plan struct {
 	waiting int // files in lines or flying
 	behind  int // deferred files
 	aside   map[uint64]*item
+	held    held
 
 	// The sink's health.
 	failures int       // in a row
@@ -154,6 +155,7 @@ func (p *plan) landed() { p.batches-- }
 // remove forgets a flying file: it is delivered, refused or gone.
 func (p *plan) remove(it *item, now time.Time) {
 	p.waiting--
+	delete(p.held.files, it.seq)
 	if it.deferred {
 		p.behind--
 	}
@@ -269,13 +271,18 @@ func (p *plan) reoffer(all bool, now time.Time) {
 		}
 		delete(p.aside, seq)
 		it.trouble.next, it.trouble.digest = time.Time{}, 0
-		l := p.line(it.line)
-		p.unplace(l)
-		at, _ := slices.BinarySearchFunc(l.queue, seq, func(q *item, seq uint64) int { return cmp.Compare(q.seq, seq) })
-		l.queue = slices.Insert(l.queue, at, it)
-		p.waiting++
-		p.place(l, now)
+		p.offer(it, now)
 	}
+}
+
+// offer puts a file that was out of its line back where it belongs.
+func (p *plan) offer(it *item, now time.Time) {
+	l := p.line(it.line)
+	p.unplace(l)
+	at, _ := slices.BinarySearchFunc(l.queue, it.seq, func(q *item, seq uint64) int { return cmp.Compare(q.seq, seq) })
+	l.queue = slices.Insert(l.queue, at, it)
+	p.waiting++
+	p.place(l, now)
 }
 
 // due returns when, after now, the plan wants to be asked again, if time alone
@@ -295,6 +302,7 @@ func (p *plan) due(now time.Time) (at time.Time, ok bool) {
 	for _, it := range p.aside {
 		soonest(it.trouble.next)
 	}
+	soonest(p.recallDue())
 	return at, ok
 }
 

@@ -196,6 +196,7 @@ func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	r.plan.reoffer(false, now)
+	r.plan.recall(now)
 	for !r.status.Stopped && r.plan.batches < r.o.Workers {
 		items := r.plan.next(now, max(1, r.o.Sink.Group()))
 		if len(items) == 0 {

@@ -15,6 +15,10 @@ type Status struct {
 	Deferred int `json:"deferred"`
 	// SetAside files were refused and wait to be offered again.
 	SetAside int `json:"set_aside"`
+	// Held files are in the destination, but not yet where they may be forgotten.
+	// NextQuestion is when it is next asked about one.
+	Held         int       `json:"held,omitempty"`
+	NextQuestion time.Time `json:"next_question,omitzero"`
 	// FailuresInARow counts since the last success; NextAttempt is when the
 	// destination is tried next, if it is being left alone.
 	FailuresInARow int       `json:"failures_in_a_row"`
@@ -54,6 +58,7 @@ func (r *Relay) Status() Status {
 	defer r.mu.Unlock()
 	s, p := r.status, r.plan
 	s.Waiting, s.InFlight, s.Deferred, s.SetAside = p.waiting, p.flying, p.behind, len(p.aside)
+	s.Held, s.NextQuestion = len(p.held.waiting), p.recallDue()
 	s.FailuresInARow, s.NextAttempt = p.failures, p.pause()
 	if s.Waiting == 0 && !s.Stopped { // what failed went another way: nothing is tried, and no failure stands
 		s.FailuresInARow, s.NextAttempt, s.LastError = 0, time.Time{}, ""
