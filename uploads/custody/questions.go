@@ -18,6 +18,10 @@ const (
 	// urgentGap is the shortest time between two questions about a file that
 	// somebody waits for.
 	urgentGap = 5 * time.Second
+	// maxAsked is how often one file is asked about before it is given up: with the
+	// gaps above, for a week. More waits longer for a parent that is cut off from
+	// its store; fewer keeps room for newer files.
+	maxAsked = 40
 	// spare is the part of the limit, above it, that is kept for urgent files.
 	spare = 4
 )
@@ -113,14 +117,19 @@ func (q *Questions) Due() (time.Time, bool) {
 	return q.due[0].next, true
 }
 
-// Again puts a file back whose answer left something to hear, or gave nothing.
+// Again puts a file back whose answer left something to hear, or gave nothing,
+// unless it was asked about too often.
 func (q *Questions) Again(f File, now time.Time) {
 	e := q.byID[f.id()]
 	if e == nil || !e.out {
 		return
 	}
-	e.out, e.last, e.next = false, now, now.Add(Gap(firstGap, lastGap, e.asked))
-	e.asked++
+	e.last, e.next = now, now.Add(Gap(firstGap, lastGap, e.asked))
+	if e.asked++; e.asked >= maxAsked {
+		q.Done(f)
+		return
+	}
+	e.out = false
 	heap.Push(&q.due, e)
 }
 
