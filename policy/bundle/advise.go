@@ -26,6 +26,9 @@ func (b *Bundle) advise() {
 	if len(b.Settings) > 0 {
 		b.warn("settings are for our own agent only: how old agents are told is not public")
 	}
+	if _, err := b.Settings.ForgetAt(); err != nil {
+		b.warn("%v", err)
+	}
 	if b.Failover != nil {
 		b.warn("failover is for our own agent only: how old agents are told is not public")
 	}

@@ -4,11 +4,7 @@
 // It is pure: it asks nobody, and is told the time.
 package custody
 
-import (
-	"strings"
-
-	"inventorybeacon/uploads"
-)
+import "inventorybeacon/uploads"
 
 // Levels are the levels a sender may wait for, the lowest first.
 var Levels = []string{uploads.LevelBeacon, uploads.LevelParent, uploads.LevelStore}
@@ -21,12 +17,6 @@ func rank(level string) int {
 		}
 	}
 	return 0
-}
-
-// Parse reads a level, in any case, and reports whether it is one.
-func Parse(s string) (level string, ok bool) {
-	level = strings.ToLower(strings.TrimSpace(s))
-	return level, rank(level) > 0
 }
 
 // Reached reports whether one of the holders is at level, or above it: where a

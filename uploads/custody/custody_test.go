@@ -41,19 +41,6 @@ func TestCustodyReaches(t *testing.T) {
 	}
 }
 
-func TestCustodyParsesLevels(t *testing.T) {
-	for in, want := range map[string]string{"store": "store", " Parent": "parent", "BEACON": "beacon"} {
-		if got, ok := custody.Parse(in); !ok || got != want {
-			t.Errorf("Parse(%q) = %q, %v", in, got, ok)
-		}
-	}
-	for _, in := range []string{"", "moon", "unproven", "stores"} {
-		if got, ok := custody.Parse(in); ok {
-			t.Errorf("Parse(%q) = %q", in, got)
-		}
-	}
-}
-
 func TestCustodyTellsNews(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	later := uploads.Custody{Level: "parent", Beacon: "b-parent", At: at}
