@@ -39,7 +39,7 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 		res.files = append(res.files, outcome{item: it, upload: u, gone: !ok})
 		if ok {
 			offered = append(offered, i)
-			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return r.open(u.Seq) }})
+			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return r.open(ctx, u.Seq) }})
 		}
 	}
 	if len(parcels) == 0 {
@@ -58,12 +58,15 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 }
 
 // open opens a file for the sink.
-func (r *Relay) open(seq uint64) (uploads.Body, error) {
+func (r *Relay) open(ctx context.Context, seq uint64) (uploads.Body, error) {
 	body, err := r.o.Queue.Body(seq)
 	if err == nil && sabotage.MarkBeforeAnswer {
 		err = r.o.Queue.Deliver(r.o.Name, []spool.Mark{{Seq: seq}})
 	}
-	return body, err
+	if err != nil || r.throttle == nil {
+		return body, err
+	}
+	return &throttled{body, ctx, r.throttle}, nil
 }
 
 // find returns what the queue knows of a file, unless it has left.
@@ -103,7 +106,7 @@ func (r *Relay) quarantine(f *outcome) {
 		err = errors.Join(r.o.Quarantine.Keep(f.upload, body, r.o.Name, reason.Error()), body.Close())
 	}
 	if err == nil {
-		err = r.o.Queue.Lose(f.upload.Seq, spool.LossRefused, r.o.Name+": "+reason.Error())
+		err = r.o.Queue.Refuse(r.o.Name, f.upload.Seq, reason.Error())
 	}
 	switch {
 	case err == nil:
@@ -168,6 +171,7 @@ func (r *Relay) notePass(f *outcome, now time.Time) bool {
 	switch {
 	case f.gone:
 		r.plan.remove(f.item, now)
+		r.plan.forget(f.item.seq)
 		return false
 	case f.err == nil:
 		r.plan.remove(f.item, now)
@@ -176,6 +180,7 @@ func (r *Relay) notePass(f *outcome, now time.Time) bool {
 		r.plan.await(f.item, now)
 	case f.kept:
 		r.plan.remove(f.item, now)
+		r.plan.forget(f.item.seq)
 		r.status.Quarantined++
 		r.o.Log.Error("upload quarantined", about(f)...)
 	case errors.Is(f.err, uploads.ErrLoop):

@@ -55,6 +55,13 @@ func (q *queue) Pending(_ string, after uint64, limit int) []uploads.Upload {
 	return slices.Clone(q.held[at:min(at+limit, len(q.held))])
 }
 
+func (q *queue) Keys(_ string, after uint64, limit int, out []spool.Key) []spool.Key {
+	for _, u := range q.Pending("", after, limit) {
+		out = append(out, spool.KeyOf(u))
+	}
+	return out
+}
+
 func (q *queue) Body(seq uint64) (uploads.Body, error) {
 	ups := q.Pending("", seq-1, 1)
 	if len(ups) == 0 || ups[0].Seq != seq {
@@ -76,6 +83,10 @@ func (q *queue) Deliver(_ string, marks []spool.Mark) error {
 		q.drop(m.Seq)
 	}
 	return nil
+}
+
+func (q *queue) Refuse(sink string, seq uint64, detail string) error {
+	return q.Lose(seq, "refused", sink+": "+detail)
 }
 
 func (q *queue) Lose(seq uint64, reason, detail string) error {

@@ -1,40 +1,47 @@
 package relay
 
 import (
+	"cmp"
+	"container/heap"
+	"iter"
 	"slices"
 	"time"
 
-	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool"
 )
 
+// A lineKey names the files of one device, or of one sender where the device is
+// unknown, and one kind.
 type lineKey struct {
-	device uploads.Device
+	source uint64
 	kind   string
-	name   string // only if the device is unknown
 }
 
-// keyOf returns the line a file belongs to. Files of unknown devices only keep
-// their order among those of the same name.
-func keyOf(u uploads.Upload) lineKey {
-	k := lineKey{device: u.Device.Key(), kind: u.Kind}
-	if u.Device.IsZero() {
-		k.name = u.Name.Key()
-	}
-	return k
-}
+func keyOf(k spool.Key) lineKey { return lineKey{k.Source, k.Kind} }
 
+// A line is the files of one key that are planned.
 type line struct {
 	key    lineKey
+	kind   *kind
 	queue  []*item // oldest first
 	behind []*item // deferred; tried when queue is empty
-	flying bool
-	heap   *lineHeap // the one it is in, if any
-	index  int
+	flying int     // files
+	batch  uint64  // the one its flying files are in, where a batch has several
+	// more is the first of its files that the window had no room for; 0 if all are
+	// planned.
+	more    uint64
+	wanting bool // a scan under way is to find more
+
+	ring       *ring // the one it is in, if any
+	prev, next *line
+	heap       bool // it is in the heap of those that wait for a time
+	index      int
 }
 
 // An item is one file that waits. Its trouble starts at zero.
 type item struct {
 	seq      uint64
+	size     int64
 	line     lineKey
 	trouble  *trouble
 	deferred bool
@@ -60,6 +67,15 @@ func (l *line) head() *item {
 	return nil
 }
 
+// files is how many of the line's are planned.
+func (l *line) files() int { return len(l.queue) + len(l.behind) + l.flying }
+
+// insert puts a file where its number says.
+func (l *line) insert(it *item) {
+	at, _ := slices.BinarySearchFunc(l.queue, it.seq, func(q *item, seq uint64) int { return cmp.Compare(q.seq, seq) })
+	l.queue = slices.Insert(l.queue, at, it)
+}
+
 func (it *item) next() time.Time {
 	if it.trouble == nil {
 		return time.Time{}
@@ -74,29 +90,69 @@ func (it *item) troubled() *trouble {
 	return it.trouble
 }
 
-// A lineHeap is a heap of lines that know their place in it.
-type lineHeap struct {
-	lines []*line
-	less  func(a, b *line) bool
+// A ring is lines that take turns: one that was served goes to the end.
+type ring struct {
+	first, last *line
+	n           int
 }
 
-func (h *lineHeap) Len() int           { return len(h.lines) }
-func (h *lineHeap) Less(i, j int) bool { return h.less(h.lines[i], h.lines[j]) }
+func (r *ring) push(l *line) {
+	l.ring, l.prev, l.next = r, r.last, nil
+	if r.last == nil {
+		r.first = l
+	} else {
+		r.last.next = l
+	}
+	r.last = l
+	r.n++
+}
 
-func (h *lineHeap) Swap(i, j int) {
-	h.lines[i], h.lines[j] = h.lines[j], h.lines[i]
-	h.lines[i].index, h.lines[j].index = i, j
+func (r *ring) remove(l *line) {
+	if l.prev == nil {
+		r.first = l.next
+	} else {
+		l.prev.next = l.next
+	}
+	if l.next == nil {
+		r.last = l.prev
+	} else {
+		l.next.prev = l.prev
+	}
+	l.ring, l.prev, l.next = nil, nil, nil
+	r.n--
+}
+
+var _ heap.Interface = (*lineHeap)(nil)
+
+// all yields the lines whose turn is next first. The ring must not change meanwhile.
+func (r *ring) all() iter.Seq[*line] {
+	return func(yield func(*line) bool) {
+		for l := r.first; l != nil && yield(l); l = l.next {
+		}
+	}
+}
+
+// A lineHeap is lines that wait for a time, the soonest first, each of which
+// knows its place.
+type lineHeap []*line
+
+func (h lineHeap) Len() int           { return len(h) }
+func (h lineHeap) Less(i, j int) bool { return h[i].head().next().Before(h[j].head().next()) }
+
+func (h lineHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
 }
 
 // Push implements [heap.Interface].
 func (h *lineHeap) Push(l any) {
-	l.(*line).index = len(h.lines)
-	h.lines = append(h.lines, l.(*line))
+	l.(*line).index = len(*h)
+	*h = append(*h, l.(*line))
 }
 
 // Pop implements [heap.Interface].
 func (h *lineHeap) Pop() any {
-	l := h.lines[len(h.lines)-1]
-	h.lines = slices.Delete(h.lines, len(h.lines)-1, len(h.lines))
+	l := (*h)[len(*h)-1]
+	*h = slices.Delete(*h, len(*h)-1, len(*h))
 	return l
 }

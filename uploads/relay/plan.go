@@ -6,38 +6,53 @@ import (
 	"slices"
 	"time"
 
-	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/backoff"
+	"inventorybeacon/uploads/spool"
 )
 
-// A plan decides which file goes next. It holds no file, only sequence numbers,
-// so that a backlog costs some tens of bytes a file and a few hundred a line. It
-// does no I/O, starts nothing and is told the time.
+// A plan decides which file goes next. It holds no file, only numbers, and of
+// those only a window (see window.go). It does no I/O, starts nothing and is told
+// the time.
 //
-// Files of one device and kind form a line and go one by one, oldest first.
-// Lines do not wait for each other.
+// Files of one device and kind form a line and go oldest first. Lines of one kind
+// take turns, and kinds share by weight, so that none waits until another is
+// empty.
 type plan struct {
 	backoff backoff.Backoff
+	group   int // files in a batch
+	perLine int // files of one line on their way
+	perKind int // files of one kind on their way; 0: all there may be
 
-	lines map[lineKey]*line
-	ready lineHeap // lines whose head may go, oldest first
-	later lineHeap // lines whose head waits for a time, soonest first
+	kinds  map[string]*kind
+	byKind []*kind
+	spent  int64 // by the kind that went last
+	lines  map[lineKey]*line
+	last   ring     // lines whose head is deferred: behind the rest
+	later  lineHeap // lines whose head waits for a time
 
-	flying  int // files
-	batches int
-	waiting int // files in lines or flying
-	behind  int // deferred files
-	aside   map[uint64]*item
-	held    held
+	// The window.
+	known   map[uint64]struct{} // planned, out of their lines, or delivered and not yet marked
+	long    map[*line]struct{}  // lines with more than is planned
+	top     uint64              // no file up to here is unheard of
+	seekers int                 // lines that a scan under way is to find more of
+	hungry  bool                // such a line has nothing left to send
+
+	composing uint64 // the batch being made
+	flying    int    // files
+	batches   int
+	waiting   int // files in lines or flying
+	behind    int // deferred files
+	aside     []*item
+	held      held
 
 	// The sink's health.
 	failures int       // in a row
 	until    time.Time // no attempt before, by our own judgement
-	asked    time.Time // no attempt before, because the destination asks for it
 	round    uint64    // grows with every failure that counted
 	suspects []*item   // failed since the last success
-	devices  map[uploads.Device]uint64
-	kinds    map[string]uint64 // the round of the latest failure, since the last success
+	// The round of the latest failure since the last success.
+	failedSource map[uint64]uint64
+	failedKind   map[string]uint64
 }
 
 // deferAfter is how often a file fails while others pass before it moves behind
@@ -49,73 +64,85 @@ const deferAfter = 5
 // again, if nothing happens that makes a new offer promising.
 const asideFor = 24 * time.Hour
 
+// batchBytes is how large a batch may grow before it is full. A larger one
+// amortises syncs better, a smaller one ends sooner.
+const batchBytes = 64 << 20
+
 func newPlan(b backoff.Backoff) *plan {
-	p := &plan{backoff: b, lines: map[lineKey]*line{}, aside: map[uint64]*item{}}
-	p.ready.less = func(a, b *line) bool {
-		x, y := a.head(), b.head()
-		if x.deferred != y.deferred {
-			return y.deferred
-		}
-		return x.seq < y.seq
+	p := &plan{
+		backoff: b, group: 1, perLine: 1, kinds: map[string]*kind{}, lines: map[lineKey]*line{},
+		known: map[uint64]struct{}{}, long: map[*line]struct{}{},
 	}
-	p.later.less = func(a, b *line) bool { return a.head().next().Before(b.head().next()) }
 	p.healthy()
 	return p
 }
 
-// add appends a file to its line.
-func (p *plan) add(u uploads.Upload) {
-	it := &item{seq: u.Seq, line: keyOf(u)}
-	l := p.line(it.line)
-	l.queue = append(l.queue, it)
-	p.waiting++
-	if len(l.queue) == 1 {
-		p.place(l, time.Time{})
-	}
+// add plans a file.
+func (p *plan) add(k spool.Key) {
+	p.known[k.Seq] = struct{}{}
+	p.offer(&item{seq: k.Seq, size: k.Size, line: keyOf(k)}, time.Time{})
 }
 
 func (p *plan) line(k lineKey) *line {
 	l := p.lines[k]
 	if l == nil {
-		l = &line{key: k}
+		l = &line{key: k, kind: p.kind(k.kind)}
 		p.lines[k] = l
 	}
 	return l
 }
 
-// next returns the files to try now, at most group of them and all of
-// different lines, or none.
-func (p *plan) next(now time.Time, group int) []*item {
-	if now.Before(p.pause()) {
+// next returns the files to try now, or none. A batch holds consecutive files of
+// a line, in order, and no other batch has files of that line meanwhile; of a sink
+// that takes one at a time, several of a line may be on their way.
+func (p *plan) next(now time.Time) []*item {
+	if now.Before(p.until) {
 		return nil
 	}
 	p.wake(now)
 	if p.failures > 0 {
-		return p.probe()
+		return p.probe(now)
 	}
 	var out []*item
-	for len(out) < group && p.ready.Len() > 0 {
-		out = append(out, p.take(p.ready.lines[0]))
+	p.composing++
+	for size := int64(0); len(out) < p.group && size < batchBytes; {
+		l := p.choose(now)
+		if l == nil {
+			break
+		}
+		it := p.take(l, now)
+		out, size = append(out, it), size+it.size
 	}
-	return p.launch(out)
+	return p.launch(out, now)
 }
 
 // probe finds one file to learn with whether the destination is back: of the
 // device and kind whose latest failure is longest ago.
-func (p *plan) probe() []*item {
-	if p.batches > 0 || p.ready.Len() == 0 {
+func (p *plan) probe(now time.Time) []*item {
+	if p.batches > 0 {
 		return nil
 	}
-	best := slices.MinFunc(p.ready.lines, func(a, b *line) int {
-		x, y := a.head(), b.head()
-		return cmp.Or(
-			cmp.Compare(p.devices[a.key.device], p.devices[b.key.device]),
-			cmp.Compare(p.kinds[a.key.kind], p.kinds[b.key.kind]),
-			compareBool(x.deferred, y.deferred),
-			cmp.Compare(x.seq, y.seq),
-		)
-	})
-	return p.launch([]*item{p.take(best)})
+	var best *line
+	for l := range p.readyLines() {
+		if !l.kind.asked.After(now) && (best == nil || p.compareProbes(l, best) < 0) {
+			best = l
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	p.composing++
+	return p.launch([]*item{p.take(best, now)}, now)
+}
+
+func (p *plan) compareProbes(a, b *line) int {
+	x, y := a.head(), b.head()
+	return cmp.Or(
+		cmp.Compare(p.failedSource[a.key.source], p.failedSource[b.key.source]),
+		cmp.Compare(p.failedKind[a.key.kind], p.failedKind[b.key.kind]),
+		compareBool(x.deferred, y.deferred),
+		cmp.Compare(x.seq, y.seq),
+	)
 }
 
 func compareBool(a, b bool) int {
@@ -129,7 +156,7 @@ func compareBool(a, b bool) int {
 }
 
 // take removes the line's head for flight.
-func (p *plan) take(l *line) *item {
+func (p *plan) take(l *line, now time.Time) *item {
 	it := l.head()
 	p.unplace(l)
 	if len(l.queue) > 0 {
@@ -137,22 +164,45 @@ func (p *plan) take(l *line) *item {
 	} else {
 		l.behind = l.behind[1:]
 	}
-	l.flying = true
+	l.flying++
+	l.kind.flying++
+	l.batch = p.composing
+	l.kind.pay(it.size)
+	p.noteHunger(l)
+	p.place(l, now)
 	return it
 }
 
-func (p *plan) launch(items []*item) []*item {
+// launch counts a batch as on its way.
+func (p *plan) launch(items []*item, now time.Time) []*item {
+	p.composing++
 	if len(items) > 0 {
 		p.batches++
 		p.flying += len(items)
 	}
+	for _, it := range items {
+		p.place(p.lines[it.line], now)
+	}
 	return items
+}
+
+// open reports whether another of the line's files may go beside those on their
+// way.
+func (p *plan) open(l *line) bool {
+	switch {
+	case l.flying == 0:
+		return true
+	case l.flying >= p.perLine:
+		return false
+	}
+	return p.group == 1 || l.batch == p.composing
 }
 
 // landed notes that a batch is over; each of its files is told of as well.
 func (p *plan) landed() { p.batches-- }
 
-// remove forgets a flying file: it is delivered, refused or gone.
+// remove takes a flying file out of its line: it is delivered, refused, gone or
+// put elsewhere.
 func (p *plan) remove(it *item, now time.Time) {
 	p.waiting--
 	delete(p.held.files, it.seq)
@@ -162,15 +212,27 @@ func (p *plan) remove(it *item, now time.Time) {
 	if it.trouble != nil && it.trouble.suspect {
 		p.suspects = slices.DeleteFunc(p.suspects, func(s *item) bool { return s == it })
 	}
+	p.lines[it.line].kind.planned--
 	p.land(it, now)
 }
 
-// land frees the line of a flying file.
+// forget notes that the queue shows a file no more.
+func (p *plan) forget(seq uint64) { delete(p.known, seq) }
+
+// land makes room in the line of a flying file.
 func (p *plan) land(it *item, now time.Time) {
 	p.flying--
 	l := p.lines[it.line]
-	l.flying = false
+	l.flying--
+	l.kind.flying--
+	p.noteHunger(l)
 	p.place(l, now)
+}
+
+func (p *plan) noteHunger(l *line) {
+	if l.more != 0 && len(l.queue) == 0 {
+		p.hungry = true
+	}
 }
 
 // passed notes that the destination took a file or gave a verdict on one: it
@@ -188,7 +250,7 @@ func (p *plan) passed(now time.Time) {
 
 func (p *plan) healthy() {
 	p.failures, p.until, p.suspects = 0, time.Time{}, nil
-	p.devices, p.kinds = map[uploads.Device]uint64{}, map[string]uint64{}
+	p.failedSource, p.failedKind = map[uint64]uint64{}, map[string]uint64{}
 }
 
 // reconsider moves a waiting file whose own failures have grown.
@@ -204,7 +266,8 @@ func (p *plan) reconsider(it *item, now time.Time) {
 
 // failed puts a flying file back. round is the plan's round when the attempt
 // began: of attempts that ran side by side, only the first failure makes the
-// waits longer. after is what the destination asks for, in place of our own wait.
+// waits longer. after is what the destination asks for, of this kind of file, in
+// place of our own wait.
 func (p *plan) failed(it *item, round uint64, after time.Duration, reason string, now time.Time) {
 	t := it.troubled()
 	t.at, t.reason = now, reason
@@ -212,16 +275,17 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 		t.suspect = true
 		p.suspects = append(p.suspects, it)
 	}
+	l := p.lines[it.line]
 	if after > 0 {
-		p.asked = latest(p.asked, now.Add(after))
+		l.kind.asked = latest(l.kind.asked, now.Add(after))
 	}
 	counts := round == p.round
 	if counts {
 		p.failures++
 		p.round++
 	}
-	p.devices[it.line.device], p.kinds[it.line.kind] = p.round, p.round
-	l := p.lines[it.line]
+	p.failedSource[it.line.source], p.failedKind[it.line.kind] = p.round, p.round
+	p.unplace(l)
 	p.putBack(l, it)
 	p.land(it, now)
 	if counts && after <= 0 && !(p.failures == 1 && p.hasAnother(l, now)) {
@@ -229,11 +293,11 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 	}
 }
 
-// putBack returns a file to the head of its line, or behind the rest if it has
+// putBack returns a file to its place in its line, or behind the rest if it has
 // failed too often.
 func (p *plan) putBack(l *line, it *item) {
 	if !it.deferred && it.trouble.failures < deferAfter {
-		l.queue = slices.Insert(l.queue, 0, it)
+		l.insert(it)
 		return
 	}
 	if !it.deferred {
@@ -243,33 +307,48 @@ func (p *plan) putBack(l *line, it *item) {
 	l.behind = append(l.behind, it)
 }
 
-// pause is until when the destination is left alone.
-func (p *plan) pause() time.Time { return latest(p.until, p.asked) }
+// pause is until when the destination is left alone: by our own judgement, or
+// because it asks for that whatever is ready to go.
+func (p *plan) pause() time.Time {
+	var asked time.Time
+	for l := range p.readyLines() {
+		if asked.IsZero() || l.kind.asked.Before(asked) {
+			asked = l.kind.asked
+		}
+		if asked.IsZero() {
+			break
+		}
+	}
+	return latest(p.until, asked)
+}
 
 // hasAnother reports whether a file of another line could go now. Then the
 // first failure costs no wait: whose fault it was, the next try will tell.
 func (p *plan) hasAnother(l *line, now time.Time) bool {
 	p.wake(now)
-	return p.ready.Len() > 1 || p.ready.Len() == 1 && p.ready.lines[0] != l
+	for other := range p.readyLines() {
+		if other != l && !other.kind.asked.After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // setAside takes a flying file out of its line until it is offered again.
 func (p *plan) setAside(it *item, reason string, now time.Time) {
 	t := it.troubled()
 	t.at, t.next, t.reason = now, now.Add(asideFor), reason
-	p.aside[it.seq] = it
 	p.remove(it, now)
+	p.aside = append(p.aside, it)
 	t.suspect, it.deferred = false, false
 }
 
 // reoffer puts the files that were set aside back into their lines: all, or
 // only those whose time has come.
 func (p *plan) reoffer(all bool, now time.Time) {
-	for seq, it := range p.aside {
-		if !all && now.Before(it.trouble.next) {
-			continue
-		}
-		delete(p.aside, seq)
+	for len(p.aside) > 0 && (all || !now.Before(p.aside[0].trouble.next)) {
+		it := p.aside[0]
+		p.aside = p.aside[1:]
 		it.trouble.next, it.trouble.digest = time.Time{}, 0
 		p.offer(it, now)
 	}
@@ -278,11 +357,64 @@ func (p *plan) reoffer(all bool, now time.Time) {
 // offer puts a file that was out of its line back where it belongs.
 func (p *plan) offer(it *item, now time.Time) {
 	l := p.line(it.line)
-	p.unplace(l)
-	at, _ := slices.BinarySearchFunc(l.queue, it.seq, func(q *item, seq uint64) int { return cmp.Compare(q.seq, seq) })
-	l.queue = slices.Insert(l.queue, at, it)
+	l.kind.planned++
 	p.waiting++
+	if l.head() != nil && !l.head().deferred && l.head().seq < it.seq {
+		l.insert(it) // behind the head, which says where the line is
+		return
+	}
+	p.unplace(l)
+	l.insert(it)
 	p.place(l, now)
+}
+
+// pardon lets files that failed by themselves or were set aside go again as if
+// nothing had happened, and returns how many it found.
+func (p *plan) pardon(which func(seq uint64) bool, now time.Time) (n int) {
+	var pardoned []*item
+	p.aside = slices.DeleteFunc(p.aside, func(it *item) bool {
+		if which(it.seq) {
+			pardoned = append(pardoned, it)
+			return true
+		}
+		return false
+	})
+	for _, l := range p.lines {
+		n += p.pardonLine(l, which, now)
+	}
+	for _, it := range pardoned {
+		it.trouble = nil
+		p.offer(it, now)
+	}
+	return n + len(pardoned)
+}
+
+func (p *plan) pardonLine(l *line, which func(seq uint64) bool, now time.Time) (n int) {
+	var back []*item
+	l.behind = slices.DeleteFunc(l.behind, func(it *item) bool {
+		if !which(it.seq) {
+			return false
+		}
+		back = append(back, it)
+		return true
+	})
+	for _, it := range l.queue {
+		if it.trouble != nil && !it.trouble.suspect && which(it.seq) {
+			it.trouble = nil
+			n++
+		}
+	}
+	for _, it := range back {
+		it.deferred = false
+		p.behind--
+		it.trouble.failures, it.trouble.digest, it.trouble.next = 0, 0, time.Time{}
+		l.insert(it)
+	}
+	if n += len(back); n > 0 {
+		p.unplace(l)
+		p.place(l, now)
+	}
+	return n
 }
 
 // due returns when, after now, the plan wants to be asked again, if time alone
@@ -293,14 +425,17 @@ func (p *plan) due(now time.Time) (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if p.ready.Len() > 0 {
-		soonest(p.pause())
+	for l := range p.readyLines() {
+		soonest(latest(p.until, l.kind.asked))
+		if l.kind.asked.IsZero() {
+			break // no other goes sooner
+		}
 	}
-	if p.later.Len() > 0 {
-		soonest(latest(p.pause(), p.later.lines[0].head().next()))
+	if len(p.later) > 0 {
+		soonest(latest(p.until, p.later[0].head().next()))
 	}
-	for _, it := range p.aside {
-		soonest(it.trouble.next)
+	if len(p.aside) > 0 {
+		soonest(p.aside[0].trouble.next)
 	}
 	soonest(p.recallDue())
 	return at, ok
@@ -308,34 +443,51 @@ func (p *plan) due(now time.Time) (at time.Time, ok bool) {
 
 // wake moves lines whose time has come to the ready ones.
 func (p *plan) wake(now time.Time) {
-	for p.later.Len() > 0 && !p.later.lines[0].head().next().After(now) {
-		l := p.later.lines[0]
+	for len(p.later) > 0 && !p.later[0].head().next().After(now) {
+		l := p.later[0]
 		p.unplace(l)
 		p.place(l, now)
 	}
 }
 
-// place puts a line where its head says, and drops it if it is empty.
+// place puts a line where its head says, at the end of its ring if it comes from
+// elsewhere, and drops it if it is empty.
 func (p *plan) place(l *line, now time.Time) {
-	p.unplace(l)
+	head := l.head()
 	switch {
-	case l.flying:
-		return
-	case l.head() == nil:
-		delete(p.lines, l.key)
-		return
+	case head == nil:
+		p.unplace(l)
+		p.drop(l)
+	case !p.open(l):
+		p.unplace(l)
+	case head.next().After(now):
+		p.unplace(l)
+		l.heap = true
+		heap.Push(&p.later, l)
+	case l.ring != nil && (l.ring == &p.last) == head.deferred:
+	case head.deferred:
+		p.unplace(l)
+		p.last.push(l)
+	default:
+		p.unplace(l)
+		p.enter(l)
 	}
-	l.heap = &p.ready
-	if l.head().next().After(now) {
-		l.heap = &p.later
-	}
-	heap.Push(l.heap, l)
 }
 
 func (p *plan) unplace(l *line) {
-	if l.heap != nil {
-		heap.Remove(l.heap, l.index)
-		l.heap = nil
+	if l.ring != nil {
+		l.ring.remove(l)
+	}
+	if l.heap {
+		heap.Remove(&p.later, l.index)
+		l.heap = false
+	}
+}
+
+// drop forgets a line that has nothing left.
+func (p *plan) drop(l *line) {
+	if l.files() == 0 && l.more == 0 {
+		delete(p.lines, l.key)
 	}
 }
 

@@ -1,7 +1,9 @@
 // Package relay moves uploads from a spool to where they go next.
 //
 // Each sink has a Relay of its own. Files of one device and kind go oldest
-// first; one slow device, kind or file does not hold up another. What fails is
+// first; devices take turns and kinds share by weight, so that none of them that
+// is slow or has much to send holds up another. A backlog of any size costs the
+// relay the same memory. What fails is
 // tried again without limit, further and further apart; a file that fails while
 // others pass moves behind the rest; a file that the destination will never
 // take leaves for the quarantine, or, in an agent, is set aside and offered again later.
@@ -15,24 +17,37 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/backoff"
+	"inventorybeacon/uploads/hours"
 	"inventorybeacon/uploads/spool"
 )
 
 // A Queue is where a relay takes files from.
 type Queue interface {
-	// Pending returns up to limit files that the sink has not got, with Seq above
-	// after, in ascending order.
+	// Keys appends to out the keys of up to limit files that the sink has not got,
+	// with Seq above after, in ascending order. It is called often.
+	Keys(sink string, after uint64, limit int, out []spool.Key) []spool.Key
+	// Pending returns the same files as they are.
 	Pending(sink string, after uint64, limit int) []uploads.Upload
 	// Body opens the bytes of a file; [uploads.ErrUnknown] if it has left.
 	Body(seq uint64) (uploads.Body, error)
 	// Deliver records that the sink has files; it is durable on return.
 	Deliver(sink string, marks []spool.Mark) error
-	// Lose takes a file out for another reason than delivery.
-	Lose(seq uint64, reason, detail string) error
+	// Refuse records that the sink will never take a file; it is durable on return.
+	// Other sinks go on.
+	Refuse(sink string, seq uint64, detail string) error
 	// Added gives a token whenever something may have become pending.
 	Added(sink string) <-chan struct{}
+}
+
+// A Latecomer is a Queue that may show a file after files with a higher Seq.
+type Latecomer interface {
+	// Late returns the keys of the files that it shows since the last call, in any
+	// order, also of some that were shown before. [Queue].Added tells of them.
+	Late(sink string) []spool.Key
 }
 
 var _ Queue = (*spool.Spool)(nil)
@@ -56,6 +71,22 @@ type Options struct {
 	// Workers bounds the deliveries at a time; 0 means 4. More use a fast, far
 	// destination better; each may hold one connection and what the sink buffers.
 	Workers int
+	// PerLine bounds the files of one device and kind that are on their way at a
+	// time; 0 means 1. With 1, an older file is settled or has failed often before a
+	// newer one goes. With more, the older one goes first, and newer ones do not wait
+	// for its answer; in a group they follow it, in order. It should leave workers to
+	// other devices.
+	PerLine int
+	// PerKind bounds the files of one kind that are on their way at a time; 0 means
+	// Workers. Fewer leave workers to other kinds. It counts for sinks that take one
+	// file at a time.
+	PerKind int
+	// Hours are when files go; zero means always. What is on its way when they end
+	// is finished.
+	Hours hours.Hours
+	// Bandwidth bounds what is sent, in bytes a second; 0 means no bound. It is for
+	// bodies alone and held on average, over a few seconds.
+	Bandwidth int64
 	// Backoff spaces attempts while the destination fails; zero means
 	// DefaultBackoff.
 	Backoff backoff.Backoff
@@ -71,8 +102,9 @@ type Relay struct {
 	o         Options
 	results   chan result
 	marked    chan error
-	reoffers  chan struct{}
-	cursor    uint64 // highest sequence number planned
+	nudges    chan struct{}
+	keys      []spool.Key // kept for the next scan
+	throttle  *rate.Limiter
 	unmarked  []spool.Mark
 	marking   []spool.Mark // on their way to the disk
 	markFails int
@@ -96,17 +128,59 @@ func New(o Options) *Relay {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With(slog.String("sink", o.Name))
+	p := newPlan(o.Backoff)
+	p.group, p.perLine = max(1, o.Sink.Group()), max(1, o.PerLine)
+	if p.group == 1 {
+		p.perKind = o.PerKind
+	}
 	return &Relay{
-		o: o, plan: newPlan(o.Backoff), status: Status{Sink: o.Name},
-		results: make(chan result, o.Workers), marked: make(chan error, 1), reoffers: make(chan struct{}, 1),
+		o: o, plan: p, status: Status{Sink: o.Name}, throttle: newThrottle(o.Bandwidth),
+		results: make(chan result, o.Workers), marked: make(chan error, 1), nudges: make(chan struct{}, 1),
 	}
 }
 
 // Reoffer offers the files that were set aside again, now. Call it when
 // something changed that may make the destination take them.
 func (r *Relay) Reoffer() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plan.reoffer(true, time.Now())
+	r.nudge()
+}
+
+// Wake makes an attempt now if the relay waits because the destination failed.
+// Call it when the network changed. A destination's own wish to be left alone
+// still counts.
+func (r *Relay) Wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plan.until = time.Time{}
+	r.nudge()
+}
+
+// Pardon lets files that failed while others passed, or were set aside, go again
+// now as if nothing had happened, and returns how many of those that which names
+// it found. A relay that a loop stopped starts again. which must be quick.
+func (r *Relay) Pardon(which func(seq uint64) bool) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.plan.pardon(which, time.Now())
+	r.plan.until, r.status.Stopped = time.Time{}, false
+	r.nudge()
+	return n
+}
+
+// Troubled returns the files that failed while others passed, or were set aside.
+func (r *Relay) Troubled() []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan.troubled()
+}
+
+// nudge makes the loop look again.
+func (r *Relay) nudge() {
 	select {
-	case r.reoffers <- struct{}{}:
+	case r.nudges <- struct{}{}:
 	default: // one is on its way
 	}
 }
@@ -142,23 +216,24 @@ func (r *Relay) settle() error {
 func (r *Relay) loop(ctx context.Context, workers *sync.WaitGroup) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	added := true
 	for {
-		r.load()
-		r.launch(ctx, workers)
-		if wait, ok := r.wait(time.Now()); ok {
+		r.load(added)
+		now := time.Now() // one for both: in between, no time may come that neither sees
+		r.launch(ctx, workers, now)
+		if wait, ok := r.wait(now); ok {
 			timer.Reset(wait)
 		} else {
 			timer.Stop()
 		}
+		added = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.o.Queue.Added(r.o.Name):
+			added = true
 		case <-timer.C:
-		case <-r.reoffers:
-			r.mu.Lock()
-			r.plan.reoffer(true, time.Now())
-			r.mu.Unlock()
+		case <-r.nudges:
 		case res := <-r.results:
 			r.note(res, time.Now())
 		case err := <-r.marked:
@@ -170,35 +245,48 @@ func (r *Relay) loop(ctx context.Context, workers *sync.WaitGroup) error {
 	}
 }
 
-// loadChunk is how many files are asked for at once: enough to make the call
-// cheap, few enough to copy.
-const loadChunk = 512
+// loadChunk is how many keys are asked for at once: enough to make the call
+// cheap, few enough not to keep uploads waiting.
+const loadChunk = 1024
 
-// load plans what became pending.
-func (r *Relay) load() {
-	for {
-		ups := r.o.Queue.Pending(r.o.Name, r.cursor, loadChunk)
-		r.mu.Lock()
-		for _, u := range ups {
-			r.plan.add(u)
-			r.cursor = u.Seq
-		}
-		r.mu.Unlock()
-		if len(ups) < loadChunk {
-			return
+// load plans what the window has room for, if something was added to the queue
+// or room became.
+func (r *Relay) load(added bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !added && !r.plan.wants() {
+		return
+	}
+	if q, ok := r.o.Queue.(Latecomer); ok {
+		for _, k := range q.Late(r.o.Name) {
+			r.plan.late(k)
 		}
 	}
+	from := r.plan.begin()
+	for {
+		r.keys = r.o.Queue.Keys(r.o.Name, from, loadChunk, r.keys[:0])
+		if len(r.keys) > 0 {
+			from = r.plan.scan(r.keys)
+		}
+		if len(r.keys) < loadChunk {
+			break
+		}
+	}
+	r.plan.end()
 }
 
 // launch starts as many deliveries as may run.
-func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup) {
+func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	r.plan.reoffer(false, now)
-	r.plan.recall(now)
-	for !r.status.Stopped && r.plan.batches < r.o.Workers {
-		items := r.plan.next(now, max(1, r.o.Sink.Group()))
+	open, until := r.o.Hours.At(now)
+	if r.status.ClosedUntil = until; open {
+		r.status.ClosedUntil = time.Time{}
+		r.plan.recall(now)
+	}
+	for open && !r.status.Stopped && r.plan.batches < r.o.Workers {
+		items := r.plan.next(now)
 		if len(items) == 0 {
 			return
 		}
@@ -211,10 +299,13 @@ func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup) {
 func (r *Relay) wait(now time.Time) (time.Duration, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, ok := r.plan.due(now)
 	if r.status.Stopped {
-		ok = false
+		return 0, false
 	}
+	if closed := r.status.ClosedUntil; !closed.IsZero() {
+		return closed.Sub(now), true
+	}
+	at, ok := r.plan.due(now)
 	return at.Sub(now), ok
 }
 
@@ -245,6 +336,9 @@ func (r *Relay) noteMarked(err error) error {
 		r.mu.Lock()
 		r.status.Delivered += uint64(len(marks))
 		r.status.LastDelivered = time.Now()
+		for _, m := range marks {
+			r.plan.forget(m.Seq)
+		}
 		r.mu.Unlock()
 		return nil
 	}

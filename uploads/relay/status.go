@@ -8,8 +8,9 @@ import (
 // A Status is how a relay is doing.
 type Status struct {
 	Sink string `json:"sink"`
-	// Waiting files are not delivered yet; InFlight of them are on their way,
-	// Deferred of them failed while others passed and go behind the rest.
+	// Waiting files are not delivered yet, of those the relay has planned: of a long
+	// backlog only some. InFlight of them are on their way, Deferred of them failed
+	// while others passed and go behind the rest.
 	Waiting  int `json:"waiting"`
 	InFlight int `json:"in_flight"`
 	Deferred int `json:"deferred"`
@@ -26,6 +27,8 @@ type Status struct {
 	// LastError is the failure that still stands, if one does.
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	// ClosedUntil is when the hours of relay begin, if they are not now.
+	ClosedUntil time.Time `json:"closed_until,omitzero"`
 	// Stopped says that a file of this very beacon loops. Nothing is sent until
 	// a restart.
 	Stopped bool `json:"stopped"`
@@ -88,6 +91,24 @@ func (p *plan) troubles() []Trouble {
 		return 1
 	})
 	return out[:min(len(out), maxTrouble)]
+}
+
+// troubled lists all files that are in trouble by themselves, as pardon finds them.
+func (p *plan) troubled() (out []uint64) {
+	for _, it := range p.aside {
+		out = append(out, it.seq)
+	}
+	for _, l := range p.lines {
+		for _, it := range l.behind {
+			out = append(out, it.seq)
+		}
+		for _, it := range l.queue {
+			if it.trouble != nil && !it.trouble.suspect {
+				out = append(out, it.seq)
+			}
+		}
+	}
+	return out
 }
 
 func (it *item) report(state string) Trouble {

@@ -1,0 +1,173 @@
+package relay
+
+import (
+	"slices"
+
+	"inventorybeacon/uploads/spool"
+)
+
+// The plan holds a window of the queue, so that a backlog of any size costs the
+// same memory. What the window has no room for is remembered by one number: of
+// each line, the first file that is not planned; of each kind, up to where every
+// file is planned or known to its line. A scan goes over the keys from the least
+// of these numbers that matters.
+
+// windowFiles is how many files of one kind are planned at a time. More find
+// room for more devices, so that one with few files is found behind more of those
+// with many; each costs some 300 bytes.
+const windowFiles = 4096
+
+// share is the part of the room left that one line may fill: where few devices
+// have much to send they fill the window, where many do each gets a little, and
+// always some is left for one that comes next.
+const share = 4
+
+func (l *line) share() int { return (windowFiles - l.kind.planned) / share }
+
+// crowded reports whether a line has its share of the window.
+func (l *line) crowded() bool {
+	n := len(l.queue) + len(l.behind)
+	return n > 0 && n >= l.share()
+}
+
+// roomy reports whether there is room again for what the window did not take: a
+// good part of it, so that scans are few.
+func (k *kind) roomy() bool { return (k.behind || k.starved) && k.planned <= windowFiles/4*3 }
+
+// wants reports whether a scan would find room for what it finds.
+func (p *plan) wants() bool { return p.hungry || slices.ContainsFunc(p.byKind, (*kind).roomy) }
+
+// begin starts a scan and returns behind which number.
+func (p *plan) begin() uint64 {
+	from := p.top
+	for _, k := range p.byKind {
+		if k.seeking = k.behind && k.roomy(); k.seeking {
+			from = min(from, k.cursor)
+		}
+		k.starved = k.starved && !k.roomy()
+	}
+	p.seekers = 0
+	for l := range p.long {
+		if l.wanting = 2*len(l.queue) <= l.share(); l.wanting {
+			p.seekers++
+			from = min(from, l.more-1)
+		}
+	}
+	p.hungry = false
+	return from
+}
+
+// scan plans keys, in their order, as far as there is room, and returns behind
+// which number to go on.
+func (p *plan) scan(keys []spool.Key) uint64 {
+	var at uint64
+	for _, k := range keys {
+		p.consider(k)
+		at = k.Seq
+	}
+	for _, k := range p.byKind {
+		if k.seeking {
+			k.cursor = max(k.cursor, at)
+		}
+	}
+	if p.sought() {
+		at = max(at, p.top) // in between is nothing that anybody looks for
+	}
+	p.top = max(p.top, at)
+	return at
+}
+
+func (p *plan) sought() bool {
+	for _, k := range p.byKind {
+		if k.seeking && k.cursor < p.top {
+			return false
+		}
+	}
+	return p.seekers == 0
+}
+
+// end finishes a scan that came to the end of the queue: whoever still looks for
+// more has all.
+func (p *plan) end() {
+	for l := range p.long {
+		if l.wanting {
+			p.found(l)
+			l.more = 0
+			delete(p.long, l)
+			p.drop(l)
+		}
+	}
+	for _, k := range p.byKind {
+		if k.seeking {
+			k.seeking, k.behind = false, false
+		}
+	}
+}
+
+// found ends a line's part in a scan.
+func (p *plan) found(l *line) {
+	if l.wanting {
+		l.wanting = false
+		p.seekers--
+	}
+}
+
+// consider plans a file, unless it is planned or there is no room.
+func (p *plan) consider(key spool.Key) {
+	k, l := p.kind(key.Kind), p.lines[keyOf(key)]
+	_, known := p.known[key.Seq]
+	switch {
+	case key.Seq > k.cursor:
+		p.considerNew(key, k, l, known)
+	case known || l == nil || !l.wanting || key.Seq < l.more:
+	case k.planned >= windowFiles:
+		k.starved = true
+		p.skip(l, key.Seq)
+	case l.crowded():
+		p.skip(l, key.Seq)
+	default:
+		p.add(key)
+	}
+}
+
+// considerNew plans a file behind its kind's cursor.
+func (p *plan) considerNew(key spool.Key, k *kind, l *line, known bool) {
+	switch {
+	case known:
+	case k.behind && !k.seeking:
+		return // in its turn
+	case l != nil && (l.more != 0 && !l.wanting || l.crowded()):
+		p.skip(l, key.Seq)
+	case k.planned >= windowFiles:
+		k.behind, k.seeking = true, false
+		return
+	default:
+		p.add(key)
+	}
+	k.cursor = key.Seq
+}
+
+// skip notes that a line's files from seq on are not planned.
+func (p *plan) skip(l *line, seq uint64) {
+	if l.wanting || l.more == 0 || seq < l.more {
+		l.more = seq
+		p.long[l] = struct{}{}
+	}
+	p.found(l)
+}
+
+// late plans a file that the queue did not show when its turn was, or notes that
+// it is there.
+func (p *plan) late(key spool.Key) {
+	k, l := p.kind(key.Kind), p.lines[keyOf(key)]
+	_, known := p.known[key.Seq]
+	switch {
+	case known, key.Seq > p.top, k.behind && key.Seq > k.cursor: // it is, or will be
+	case l != nil && l.crowded():
+		p.skip(l, key.Seq)
+	case k.planned >= windowFiles:
+		k.cursor, k.behind = min(k.cursor, key.Seq-1), true
+	default:
+		p.add(key)
+	}
+}
