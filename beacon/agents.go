@@ -63,6 +63,9 @@ type Agents struct {
 	// not block.
 	Seen func(catalogue.Sighting)
 
+	// Resumption is for uploads that come in parts.
+	Resumption Resumption
+
 	// InFlight is how many uploads are taken at once.
 	InFlight int
 	// Idle is how long a sender may send nothing.

@@ -98,6 +98,10 @@ type verdict struct {
 	sender string
 	allow  string // for 405
 	extra  func(http.Header)
+	// kind is the problem's type, if it is one that others know too, and members
+	// are the further ones that its document then has.
+	kind    string
+	members map[string]any
 }
 
 func (v *verdict) Error() string { return v.err.Error() }
@@ -154,7 +158,7 @@ func (a *Agents) handle(m methods) http.Handler {
 			panic(http.ErrAbortHandler) // nobody is left to read an answer
 		}
 		say(w, r, status, code, err)
-		if r.Method == http.MethodPut && status != http.StatusRequestTimeout {
+		if brings(r.Method) && status != http.StatusRequestTimeout {
 			readOn(w, r)
 		}
 	})
@@ -193,15 +197,9 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	if v, ok := errors.AsType[*verdict](err); ok {
 		v.headers(h)
 	}
-	body, err := json.Marshal(struct {
-		Type string `json:"type"`
-		problem.Document
-	}{"about:blank", problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}})
-	if err != nil {
-		panic(err) // strings and a number always marshal
-	}
+	body := document(problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}, err)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	if r.Method == http.MethodPut && r.ProtoMajor == 1 {
+	if brings(r.Method) && r.ProtoMajor == 1 {
 		// Else the server would read the body first, and only then answer.
 		http.NewResponseController(w).EnableFullDuplex() // best effort
 		if r.ContentLength > maxReadOn || r.Header.Get("Expect") != "" || status == http.StatusRequestTimeout {
@@ -213,6 +211,25 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	if r.Method != http.MethodHead {
 		w.Write(body) // the sender may be gone
 	}
+}
+
+// document returns d as it is sent, with what err has to add to it.
+func document(d problem.Document, err error) []byte {
+	doc := map[string]any{"type": "about:blank", "status": d.Status, "code": d.Code, "title": d.Title, "detail": d.Detail}
+	if v, ok := errors.AsType[*verdict](err); ok && v.kind != "" {
+		doc["type"] = v.kind
+		maps.Copy(doc, v.members)
+	}
+	body, merr := json.Marshal(doc)
+	if merr != nil {
+		panic(merr) // strings and numbers always marshal
+	}
+	return body
+}
+
+// brings reports whether requests of a method have a body as a rule.
+func brings(method string) bool {
+	return method == http.MethodPut || method == http.MethodPost || method == http.MethodPatch
 }
 
 // answerNow gives an answer its time: the body before it may have taken long.

@@ -40,8 +40,7 @@ func (a *Agents) place(r *http.Request) (uploads.Kind, uploads.Name, error) {
 	return kind, name, err
 }
 
-// put takes an upload. Everything that can be known before the body is decided
-// before the body, which is also before a waiting sender is told to continue.
+// put takes an upload, or begins one that comes in parts.
 func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	kind, name, err := a.place(r)
 	if err != nil {
@@ -54,14 +53,27 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wide, err := wideDigest(r.Header)
+	if a.inParts(r) {
+		return a.create(w, r, d)
+	}
+	receipt, err := a.take(w, r, d)
 	if err != nil {
 		return err
+	}
+	return answerReceipt(w, receipt)
+}
+
+// take takes a whole upload. Everything that can be known before the body is decided
+// before the body, which is also before a waiting sender is told to continue.
+func (a *Agents) take(w http.ResponseWriter, r *http.Request, d spool.Draft) (none uploads.Receipt, err error) {
+	wide, err := wideDigest(r.Header)
+	if err != nil {
+		return none, err
 	}
 	sender := d.Peer + d.Device.String()
 	leave, err := a.admit(d, sender)
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer leave()
 	b := a.newBody(w, r, sender, wide)
@@ -73,13 +85,18 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 		err = b.err
 	}
 	if err != nil {
-		return fmt.Errorf("accept %s/%s: %w", kind.Folder, name, err)
+		return none, fmt.Errorf("accept %s/%s: %w", d.Kind, d.Name, err)
 	}
+	a.accepted(r, d, receipt)
+	return receipt, nil
+}
+
+// accepted records that an upload got its receipt.
+func (a *Agents) accepted(r *http.Request, d spool.Draft, receipt uploads.Receipt) {
 	a.Metrics.accepted(receipt)
-	s := a.sighting(r, d.Device, kind.Folder+"/"+name.String())
+	s := a.sighting(r, d.Device, d.Kind+"/"+d.Name.String())
 	s.Act, s.Status = catalogue.ActUpload, http.StatusOK
 	a.see(r, s)
-	return answerReceipt(w, receipt)
 }
 
 func answerReceipt(w http.ResponseWriter, receipt uploads.Receipt) error {
