@@ -29,6 +29,9 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrDigest means the bytes are not the ones the sender announced.
 	ErrDigest = errors.New("digest mismatch")
+	// ErrContent means that what is in the file is not what its name says; the
+	// sender should set it aside.
+	ErrContent = errors.New("bad content")
 	// ErrShort means the body ended before the announced length.
 	ErrShort = errors.New("body ended early")
 	// ErrFull means there is no room now; the sender should come back.
