@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,12 @@ type Draft struct {
 	Want      *uploads.Digest
 	Modified  time.Time
 	Recovered bool
+	// Released says that a person let it out of quarantine.
+	Released bool
+	// Received and Beacon say when and where it was accepted first, if that was
+	// not now and here.
+	Received time.Time
+	Beacon   string
 }
 
 // maxMeta bounds what is stored about an upload besides its body, and so what
@@ -55,10 +62,18 @@ func (s *Spool) Accept(ctx context.Context, d Draft, body io.Reader) (uploads.Re
 		return uploads.Receipt{}, err
 	}
 	defer c.discard()
-	if d.Want != nil && *d.Want != c.digest {
-		return uploads.Receipt{}, fmt.Errorf("%w: the body's SHA-256 is %v, announced was %v", uploads.ErrDigest, c.digest, *d.Want)
+	if err := c.verify(&d); err != nil {
+		return uploads.Receipt{}, err
 	}
 	return s.once(ctx, &d, c)
+}
+
+// verify compares the body with the digest that was announced.
+func (c *collected) verify(d *Draft) error {
+	if d.Want != nil && *d.Want != c.digest {
+		return fmt.Errorf("%w: the body's SHA-256 is %v, announced was %v", uploads.ErrDigest, c.digest, *d.Want)
+	}
+	return nil
 }
 
 func (d *Draft) check() error {
@@ -81,7 +96,7 @@ func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Recei
 		s.mu.Lock()
 		e := s.files[id]
 		if e != nil && !e.lost {
-			r := e.receipt()
+			r := s.receipt(e)
 			s.counters.duplicates++
 			s.mu.Unlock()
 			r.Duplicate = true
@@ -112,14 +127,14 @@ func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost 
 		s.mu.Unlock()
 		close(f.done)
 	}()
-	if r, ok := s.archived(id, lost); ok {
+	if r, _, ok := s.archived(id, lost); ok {
 		s.mu.Lock()
 		s.counters.duplicates++
 		s.mu.Unlock()
 		r.Duplicate = true
 		return r, nil
 	}
-	if err := s.book(c.size); err != nil {
+	if err := s.book(d, c.size); err != nil {
 		return uploads.Receipt{}, err
 	}
 	r, err := s.store(d, c, id)
@@ -135,12 +150,15 @@ func (s *Spool) store(d *Draft, c *collected, id receipts.FileID) (uploads.Recei
 	e.Upload.Upload = uploads.Upload{
 		Kind: d.Kind, Name: d.Name, Device: d.Device, AgentID: d.AgentID,
 		Digest: c.digest, Size: c.size,
-		Received: time.Now().UTC().Truncate(time.Millisecond),
+		Received: now(),
 		Modified: d.Modified.UTC().Truncate(time.Millisecond),
-		Beacon:   s.o.Beacon, Via: d.Via, Peer: d.Peer, Recovered: d.Recovered,
+		Beacon:   cmp.Or(d.Beacon, s.o.Beacon), Via: d.Via, Peer: d.Peer, Recovered: d.Recovered, Released: d.Released,
 	}
 	if d.Modified.IsZero() {
 		e.Modified = time.Time{}
+	}
+	if !d.Received.IsZero() {
+		e.Received = d.Received.UTC().Truncate(time.Millisecond)
 	}
 	blob, err := c.commit(s.disk)
 	if err != nil {
@@ -167,8 +185,9 @@ func (s *Spool) accepted(e *entry, seg *segment, r journal.Record) []Event {
 	e.Seq = r.Seq
 	e.settle(seg, r)
 	s.hold(e)
-	if s.o.MaxBytes > 0 {
+	if s.bounded() {
 		s.booked -= e.Size
+		s.bookedFiles--
 	}
 	s.counters.accepted++
 	if e.Blob != "" {

@@ -29,20 +29,27 @@ type blob struct {
 	size int64
 	hash hash.Hash
 	done bool // has its final name
+	// adopted says that the file was there before, as temp, and goes back there if
+	// it is not kept.
+	adopted bool
 }
 
 // copyBuffers are for reading bodies that are not kept in memory. They are
 // outside the budget: each upload in flight has at most one.
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func newBlob(d disk.Disk) (*blob, error) {
+func blobNamed(d disk.Disk) *blob {
 	base := strings.ToLower(rand.Text())
-	b := &blob{
+	return &blob{
 		disk: d,
 		name: path.Join(blobDir, base+blobSuffix),
 		temp: path.Join(blobDir, base+tempSuffix),
 		hash: sha256.New(),
 	}
+}
+
+func newBlob(d disk.Disk) (*blob, error) {
+	b := blobNamed(d)
 	f, err := d.Create(b.temp)
 	if err != nil {
 		return nil, fmt.Errorf("create blob: %w", roomError(err))
@@ -99,14 +106,23 @@ func (b *blob) commit(d disk.Disk) (string, error) {
 	if err := d.SyncDir(blobDir); err != nil {
 		return "", fmt.Errorf("commit blob: %w", err)
 	}
+	if b.adopted { // under its old name it would be written to again
+		if err := d.SyncDir(path.Dir(b.temp)); err != nil {
+			return "", fmt.Errorf("commit blob: %w", err)
+		}
+	}
 	return b.name, nil
 }
 
-func (b *blob) remove(d disk.Disk) {
+func (b *blob) close() {
 	if b.file != nil {
 		b.file.Close()
 		b.file = nil
 	}
+}
+
+func (b *blob) remove(d disk.Disk) {
+	b.close()
 	name := b.temp
 	if b.done {
 		name = b.name

@@ -223,7 +223,13 @@ func (c *collected) keep() { c.kept = true }
 // refers to.
 func (c *collected) discard() {
 	c.freeBuffer()
-	if c.blob != nil && !c.kept {
+	switch {
+	case c.blob == nil || c.kept:
+	case c.blob.adopted:
+		if err := c.blob.giveBack(c.spool.disk); err != nil {
+			c.spool.log.Error("file not given back", "file", c.blob.temp, "err", err)
+		}
+	default:
 		c.blob.remove(c.spool.disk)
 	}
 	c.spool.budget.part(c.load)

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,15 +49,46 @@ func (s *Spool) deliveries(name string, marks []Mark) (out []*journal.Mark) {
 		if e == nil || e.left || k != nil && e.got&k.bit != 0 {
 			continue
 		}
-		need, got := s.needed(e.Kind), e.got
-		if k != nil {
-			got |= k.bit
-		}
-		out = append(out, &journal.Mark{
-			Seq: m.Seq, At: at, Sink: name, Custody: m.Custody[:min(len(m.Custody), maxCustody)], Left: need != 0 && got&need == need,
-		})
+		d := &journal.Mark{Seq: m.Seq, At: at, Sink: name, Custody: m.Custody[:min(len(m.Custody), maxCustody)]}
+		out = append(out, s.settling(e, k, d)...)
 	}
 	return out
+}
+
+// settling adds to a sink's word on a file what follows from it: that the file
+// leaves, since it waits for nobody any longer, and that this is a loss if one it
+// had to have will never take it.
+func (s *Spool) settling(e *entry, k *sink, m *journal.Mark) []*journal.Mark {
+	need, got, refused := s.needed(e.Kind), e.got, e.refused
+	switch {
+	case k == nil:
+	case m.Sort == journal.Refused:
+		refused |= k.bit
+	default:
+		got |= k.bit
+		refused &^= k.bit
+	}
+	if need == 0 || (got|refused)&need != need {
+		return []*journal.Mark{m}
+	}
+	if refused&need == 0 {
+		m.Left = true
+		return []*journal.Mark{m}
+	}
+	detail := "refused by " + strings.Join(s.sinkNames(refused&need), ", ")
+	if m.Sort == journal.Refused {
+		detail = brief(m.Sink + ": " + m.Detail)
+	}
+	return []*journal.Mark{m, {Seq: m.Seq, At: m.At, Reason: LossRefused, Detail: detail, Left: true}}
+}
+
+func (s *Spool) sinkNames(bits uint32) (names []string) {
+	for _, k := range s.sinks {
+		if bits&k.bit != 0 {
+			names = append(names, k.Name)
+		}
+	}
+	return names
 }
 
 // Lose takes a file out of the spool for a reason other than delivery, one of
@@ -79,10 +109,15 @@ func (s *Spool) Lose(seq uint64, reason, detail string) error {
 	if !held {
 		return fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
 	}
-	if len(detail) > maxDetail {
-		detail = strings.ToValidUTF8(detail[:maxDetail], "") + " …"
+	return s.lose([]uint64{seq}, reason, brief(detail))
+}
+
+// brief bounds what others make a mark hold.
+func brief(detail string) string {
+	if len(detail) <= maxDetail {
+		return detail
 	}
-	return s.lose([]uint64{seq}, reason, detail)
+	return strings.ToValidUTF8(detail[:maxDetail], "") + " …"
 }
 
 func (s *Spool) lose(seqs []uint64, reason, detail string) error {
@@ -113,6 +148,10 @@ func (s *Spool) note(marks []*journal.Mark) error {
 	it.durable = func(seg *segment, r journal.Record) (events []Event) {
 		for i, m := range marks {
 			m.Event = r.Seq + uint64(i)
+			if m.Sort == journal.Learnt {
+				events = append(events, s.learn(m, seg)...)
+				continue
+			}
 			e := s.entries[m.Seq]
 			if e == nil || e.left {
 				continue // it left in the meantime by another mark
@@ -131,88 +170,6 @@ func appendMarks(marks []*journal.Mark) (meta []byte) {
 	return meta
 }
 
-// book makes room for an upload within Options.MaxBytes, by giving up others
-// if it must and may.
-func (s *Spool) book(size int64) error {
-	if s.o.MaxBytes == 0 {
-		return nil
-	}
-	for {
-		s.mu.Lock()
-		excess := s.held.bytes + s.booked + size - s.o.MaxBytes
-		if excess <= 0 {
-			s.booked += size
-			s.mu.Unlock()
-			return nil
-		}
-		victims, enough := s.victims(excess)
-		s.mu.Unlock()
-		if !enough {
-			return fmt.Errorf("%w: %d bytes, %d too many", uploads.ErrFull, size, excess)
-		}
-		if err := s.lose(victims, LossQuota, "given up to make room for a newer file"); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *Spool) unbook(size int64) {
-	if s.o.MaxBytes == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.booked -= size
-}
-
-// victims chooses what to give up so that excess bytes become free.
-func (s *Spool) victims(excess int64) (seqs []uint64, enough bool) {
-	if s.o.GiveUp == nil {
-		return nil, false
-	}
-	for _, c := range s.candidates() {
-		if excess <= 0 {
-			break
-		}
-		seqs = append(seqs, c.e.Seq)
-		excess -= c.e.Size
-	}
-	return seqs, excess <= 0
-}
-
-// A candidate for being given up.
-type candidate struct {
-	e    *entry
-	rank int
-}
-
-func (s *Spool) candidates() (out []candidate) {
-	type source struct {
-		device uploads.Device
-		kind   string
-	}
-	newest := map[source]uint64{}
-	for _, e := range s.held.entries {
-		if isHeld(e) {
-			newest[source{e.Device.Key(), e.Kind}] = e.Seq
-		}
-	}
-	for _, e := range s.held.entries {
-		if !isHeld(e) {
-			continue
-		}
-		rank := 0
-		if s.o.GiveUp != nil {
-			rank = s.o.GiveUp(e.Upload.Upload, newest[source{e.Device.Key(), e.Kind}] == e.Seq)
-		}
-		if rank >= 0 {
-			out = append(out, candidate{e, rank})
-		}
-	}
-	slices.SortStableFunc(out, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
-	return out
-}
-
 // Expire gives up what is older than Options.MaxAge allows. Whoever sets MaxAge
 // calls it now and then.
 func (s *Spool) Expire(now time.Time) error {
@@ -225,7 +182,7 @@ func (s *Spool) Expire(now time.Time) error {
 	defer s.leave()
 	s.mu.Lock()
 	var old []uint64
-	for _, c := range s.candidates() { // all of them: the clock may have gone back
+	for _, c := range s.candidates(nil) { // all of them: the clock may have gone back
 		if now.Sub(c.e.Received) > s.o.MaxAge {
 			old = append(old, c.e.Seq)
 		}

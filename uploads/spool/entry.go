@@ -22,10 +22,11 @@ type entry struct {
 	// metaLen is how much metadata the record has.
 	metaLen int
 
-	got   uint32 // bits of the sinks that have it
-	left  bool   // the spool holds it no longer
-	lost  bool
-	marks []markAt
+	got     uint32 // bits of the sinks that have it
+	refused uint32 // bits of those that will never take it
+	left    bool   // the spool holds it no longer
+	lost    bool
+	marks   []markAt
 
 	// older and newer are the ones before and after it of the same name. Both ways
 	// are kept because one name may have very many.
@@ -43,10 +44,13 @@ type markAt struct {
 func (e *entry) length() int64 { return journal.RecordHeader + int64(e.metaLen) + e.rec.BodyLen }
 
 // receipt tells the whole of who has it.
-func (e *entry) receipt() uploads.Receipt {
-	marks := make([]*journal.Mark, len(e.marks))
-	for i, m := range e.marks {
-		marks[i] = m.Mark
+func (s *Spool) receipt(e *entry) uploads.Receipt {
+	var marks []*journal.Mark
+	for _, m := range e.marks {
+		marks = append(marks, m.Mark)
+	}
+	for _, m := range s.learnt[e.Seq] {
+		marks = append(marks, m.Mark)
 	}
 	return receiptOf(&e.Upload, marks)
 }
@@ -54,13 +58,21 @@ func (e *entry) receipt() uploads.Receipt {
 func receiptOf(u *journal.Upload, marks []*journal.Mark) uploads.Receipt {
 	r := u.Receipt()
 	for _, m := range marks {
-		for _, c := range m.Custody {
-			if !slices.Contains(r.Custody, c) {
-				r.Custody = append(r.Custody, c)
-			}
-		}
+		r.Custody = append(r.Custody, unknownCustody(r.Custody, m.Custody)...)
 	}
 	return r
+}
+
+// unknownCustody returns those of c whose holder does not stand in known at
+// that level.
+func unknownCustody(known, c []uploads.Custody) (out []uploads.Custody) {
+	for _, c := range c {
+		same := func(k uploads.Custody) bool { return k.Level == c.Level && k.Beacon == c.Beacon }
+		if !slices.ContainsFunc(known, same) && !slices.ContainsFunc(out, same) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // A sink is a destination with what it has not got.
@@ -72,7 +84,7 @@ type sink struct {
 	skipped uint64
 }
 
-func (k *sink) wants(e *entry) bool { return !e.left && e.got&k.bit == 0 }
+func (k *sink) wants(e *entry) bool { return !e.left && (e.got|e.refused)&k.bit == 0 }
 
 func (k *sink) notify() {
 	select {
@@ -190,6 +202,7 @@ func (s *Spool) hold(e *entry) {
 	e.seg.live++
 	e.seg.liveBytes += e.rec.Len()
 	s.held.add(e)
+	s.use(e, 1)
 	for _, k := range s.sinks {
 		if k.takes(e.Kind) && k.wants(e) {
 			k.pending.add(e)
@@ -216,10 +229,14 @@ func (s *Spool) know(e *entry) {
 func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
 	e.marks = append(e.marks, markAt{m, seg})
 	seg.marked = append(seg.marked, e)
-	if m.Lost() {
+	switch {
+	case m.Lost():
 		s.counters.lost[m.Reason]++
 		e.lost = true
-	} else {
+		s.losses = append(s.losses, lossRef{m.Event, e.Seq})
+	case m.Sort == journal.Refused:
+		s.refused(e, m.Sink)
+	case m.Sort == journal.Settled:
 		s.counters.delivered++
 		s.took(e, m.Sink)
 	}
@@ -234,11 +251,21 @@ func (s *Spool) took(e *entry, name string) {
 	if k == nil || e.got&k.bit != 0 {
 		return
 	}
-	if k.takes(e.Kind) && k.wants(e) {
-		e.got |= k.bit
+	waited := k.takes(e.Kind) && k.wants(e)
+	e.got |= k.bit
+	e.refused &^= k.bit
+	if waited {
 		k.pending.drop(e, k.wants)
 	}
-	e.got |= k.bit
+}
+
+func (s *Spool) refused(e *entry, name string) {
+	k := s.sink(name)
+	if k == nil || !k.takes(e.Kind) || !k.wants(e) {
+		return
+	}
+	e.refused |= k.bit
+	k.pending.drop(e, k.wants)
 }
 
 // dismiss takes a held file out of the spool.
@@ -257,6 +284,7 @@ func (s *Spool) dismiss(e *entry) {
 		}
 	}
 	s.held.drop(e, isHeld)
+	s.use(e, -1)
 	e.seg.live--
 	e.seg.liveBytes -= e.rec.Len()
 	if e.Blob != "" {
@@ -276,8 +304,16 @@ func acceptedEvent(u *journal.Upload) Event {
 
 func eventOf(u *journal.Upload, m *journal.Mark) Event {
 	e := Event{Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: m.Left}
-	if m.Lost() {
-		e.What, e.Reason, e.Detail = Lost, m.Reason, m.Detail
+	e.Reason, e.Detail = m.Reason, m.Detail
+	switch {
+	case m.Lost():
+		e.What = Lost
+	case m.Sort == journal.Flagged:
+		e.What = Flagged
+	case m.Sort == journal.Refused:
+		e.What = Refused
+	case m.Sort == journal.Learnt:
+		e.What = Learnt
 	}
 	return e
 }

@@ -9,11 +9,14 @@ import (
 // What is an event about a file.
 type What string
 
-// The events of a file's life, in the order in which they can happen.
+// The events of a file's life.
 const (
 	Accepted  What = "accepted"
 	Delivered What = "delivered" // to one sink
 	Lost      What = "lost"      // it left without being delivered
+	Flagged   What = "flagged"   // a check found something; it stays and is relayed
+	Refused   What = "refused"   // one sink will never take it; others go on
+	Learnt    What = "learnt"    // custody that was heard of later, perhaps after it left
 )
 
 // Reasons why a file left without being delivered.
@@ -31,14 +34,17 @@ type Event struct {
 	Seq  uint64
 	What What
 	At   time.Time // UTC, whole milliseconds
-	// Upload is the file. After damage only its Seq may be known.
+	// Upload is the file. After damage only its Seq may be known, and of what is
+	// learnt of a file that left a while ago only its Seq is told.
 	Upload uploads.Upload
-	// Sink took the file, with Custody as it told (Delivered).
+	// Sink took the file, with Custody as it told (Delivered), or refused it
+	// (Refused). Custody without a Sink is what was learnt later (Learnt).
 	Sink    string
 	Custody []uploads.Custody
 	// Left says that the spool does not hold the file any longer.
 	Left bool
-	// Reason is one of the Loss constants, Detail the words for a person (Lost).
+	// Reason is one of the Loss constants (Lost), Detail the words for a person
+	// (Lost, Flagged, Refused).
 	Reason, Detail string
 }
 

@@ -60,6 +60,15 @@ func (s *Spool) liveEvents(after uint64) (refs []eventRef) {
 			}
 		}
 	}
+	for seq, marks := range s.learnt {
+		gone := &entry{}
+		gone.Seq = seq
+		for _, m := range marks {
+			if m.Event > after {
+				refs = append(refs, eventRef{seq: m.Event, e: gone, mark: m.Mark})
+			}
+		}
+	}
 	slices.SortFunc(refs, func(a, b eventRef) int { return cmp.Compare(a.seq, b.seq) })
 	return refs
 }

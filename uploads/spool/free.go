@@ -35,7 +35,7 @@ func (s *Spool) freeSegment(seg *segment) error {
 		marks = nil
 	}
 	if !seg.emptied {
-		if err := s.archive.Append(receiptsFor(leaving)); err != nil {
+		if err := s.archiveAll(seg, leaving); err != nil {
 			return err
 		}
 		if err := s.copyMarks(marks); err != nil {
@@ -55,6 +55,63 @@ func (s *Spool) freeSegment(seg *segment) error {
 	s.forget(seg, leaving)
 	s.recycle(free)
 	return nil
+}
+
+// archiveAll moves to the archive what is only in this segment: the receipts of
+// what leaves, and what was learnt of uploads whose receipts are there already.
+func (s *Spool) archiveAll(seg *segment, leaving []*entry) error {
+	entries := s.receiptsFor(leaving)
+	known, err := s.updates(seg)
+	if err == nil {
+		err = s.archive.Append(append(entries, known...))
+	}
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		seg.leaving = false
+	}
+	return err
+}
+
+// updates returns the receipts that what was learnt in a segment adds to.
+func (s *Spool) updates(seg *segment) (out []*receipts.Entry, err error) {
+	for seq, marks := range s.learntIn(seg) {
+		id, ok := fileOf(marks[0].File)
+		if !ok {
+			continue
+		}
+		e, err := s.archive.FindExact(id)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || e.Upload.Seq != seq {
+			continue // beyond the horizon, or lost and sent again since
+		}
+		for _, m := range marks {
+			if !slices.ContainsFunc(e.Marks, func(k *journal.Mark) bool { return k.Event == m.Event }) {
+				e.Marks = append(e.Marks, m)
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// learntIn returns the marks in a segment, and those that go with them, of
+// uploads whose records are gone.
+func (s *Spool) learntIn(seg *segment) map[uint64][]*journal.Mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[uint64][]*journal.Mark{}
+	for seq, marks := range s.learnt {
+		if s.entries[seq] != nil || !slices.ContainsFunc(marks, func(m markAt) bool { return m.seg == seg }) {
+			continue
+		}
+		for _, m := range marks {
+			out[seq] = append(out[seq], m.Mark)
+		}
+	}
+	return out
 }
 
 // A markOf is a mark with its entry.
@@ -77,6 +134,13 @@ func (s *Spool) contents(seg *segment) (leaving []*entry, marks []markOf, cuts [
 		}
 		leaving = append(leaving, e)
 	}
+	for seq, learnt := range s.learnt {
+		e := s.entries[seq]
+		if e != nil && e.seg != seg && !e.seg.emptied && slices.ContainsFunc(learnt, func(m markAt) bool { return m.seg == seg }) {
+			return nil, nil, nil, false // its own segment was about to go
+		}
+	}
+	seg.leaving = true
 	for _, e := range seg.marked {
 		if e.seg == seg || s.entries[e.Seq] != e {
 			continue
@@ -98,11 +162,16 @@ func (s *Spool) contents(seg *segment) (leaving []*entry, marks []markOf, cuts [
 // receiptsFor makes receipts of the entries. A run that was cut short may have
 // written some of them; they are written again, since what can be read of
 // those need not be on the disk.
-func receiptsFor(entries []*entry) []*receipts.Entry {
+func (s *Spool) receiptsFor(entries []*entry) []*receipts.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := make([]*receipts.Entry, len(entries))
 	for i, e := range entries {
 		out[i] = &receipts.Entry{Upload: e.Upload}
 		for _, m := range e.marks {
+			out[i].Marks = append(out[i].Marks, m.Mark)
+		}
+		for _, m := range s.learnt[e.Seq] {
 			out[i].Marks = append(out[i].Marks, m.Mark)
 		}
 	}
@@ -147,6 +216,10 @@ func (s *Spool) copyPart(marks []markOf) error {
 }
 
 func (s *Spool) moveMark(p markOf, seg *segment) {
+	if p.e == nil {
+		s.learn(p.m, seg)
+		return
+	}
 	for i := range p.e.marks {
 		if p.e.marks[i].Event == p.m.Event {
 			p.e.marks[i].seg = seg
@@ -167,6 +240,14 @@ func (s *Spool) forget(seg *segment, leaving []*entry) {
 			delete(s.files, e.file)
 		}
 		s.unlink(e)
+	}
+	s.losses = slices.DeleteFunc(s.losses, func(l lossRef) bool { return s.entries[l.seq] == nil })
+	for seq, marks := range s.learnt {
+		if marks = slices.DeleteFunc(marks, func(m markAt) bool { return m.seg == seg }); len(marks) == 0 {
+			delete(s.learnt, seq)
+		} else {
+			s.learnt[seq] = marks
+		}
 	}
 	s.segments = slices.DeleteFunc(s.segments, func(o *segment) bool { return o == seg })
 	s.counters.freed++

@@ -18,8 +18,12 @@ import (
 const (
 	versionFile = "version"
 	// layoutVersion is that of the directory: which files it has and what they mean
-	// together. Each file has a version of its own besides.
-	layoutVersion = 1
+	// together. Each file has a version of its own besides. 2 has unfinished/.
+	layoutVersion = 2
+
+	// UnfinishedDir is where files lie that [Spool.Adopt] may take. The spool does
+	// not look into it.
+	UnfinishedDir = "unfinished"
 
 	receiptsDir = "receipts"
 
@@ -32,7 +36,7 @@ const (
 
 // open looks at everything before it changes anything.
 func (s *Spool) open() error {
-	isNew, err := s.checkVersion()
+	version, err := s.checkVersion()
 	if err != nil {
 		return err
 	}
@@ -50,7 +54,7 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.findStrangers()
-	if err := s.makeLayout(isNew); err != nil {
+	if err := s.makeLayout(version); err != nil {
 		return err
 	}
 	return s.replay(found)
@@ -66,6 +70,9 @@ func (s *Spool) defaults() error {
 	}
 	s.o.SegmentBytes = max(journal.AlignPage(s.o.SegmentBytes), journal.MinCapacity)
 	s.inline = min(maxInline, s.o.SegmentBytes/4)
+	if s.o.Horizon <= 0 {
+		s.o.Horizon = DefaultHorizon
+	}
 	if s.o.MemoryBudget == 0 {
 		s.o.MemoryBudget = defaultBudget
 	}
@@ -79,31 +86,35 @@ func (s *Spool) defaults() error {
 	return nil
 }
 
-func (s *Spool) checkVersion() (isNew bool, err error) {
+// checkVersion returns the version of the layout found; 0 if there is none.
+func (s *Spool) checkVersion() (int, error) {
 	b, err := readFile(s.disk, versionFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read version: %w", err)
+		return 0, fmt.Errorf("read version: %w", err)
 	}
 	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
-		return false, fmt.Errorf("read version: %w", err)
+		return 0, fmt.Errorf("read version: %w", err)
 	}
 	if v > layoutVersion {
-		return false, fmt.Errorf("%w: layout %d, known is %d", journal.ErrNewer, v, layoutVersion)
+		return 0, fmt.Errorf("%w: layout %d, known is %d", journal.ErrNewer, v, layoutVersion)
 	}
-	return false, nil
+	return v, nil
 }
 
-func (s *Spool) makeLayout(isNew bool) error {
+// makeLayout makes what is missing, and says durably that older programs do
+// not know this directory any longer before anything is written that they would
+// misread.
+func (s *Spool) makeLayout(version int) error {
 	for _, dir := range []string{segmentDir, blobDir, receiptsDir} {
 		if err := s.disk.Mkdir(dir); err != nil {
 			return err
 		}
 	}
-	if isNew {
+	if version < layoutVersion {
 		if err := writeFile(s.disk, versionFile, fmt.Appendf(nil, "%d\n", layoutVersion)); err != nil {
 			return err
 		}
@@ -200,7 +211,7 @@ func (s *Spool) findSegments() (found []*segment, err error) {
 func (s *Spool) findStrangers() {
 	known := map[string]func(base string) bool{
 		".": func(base string) bool {
-			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, segmentDir, blobDir, receiptsDir}, base)
+			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, segmentDir, blobDir, receiptsDir, UnfinishedDir}, base)
 		},
 		receiptsDir: receipts.IsOurs,
 		blobDir:     func(base string) bool { return isBlobName(base, blobSuffix) || isBlobName(base, tempSuffix) },

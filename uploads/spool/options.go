@@ -23,6 +23,9 @@ func (n SinkName) takes(kind string) bool {
 	return len(n.Kinds) == 0 || slices.Contains(n.Kinds, kind)
 }
 
+// DefaultHorizon is longer than any agent keeps a file that it could not send.
+const DefaultHorizon = 90 * 24 * time.Hour
+
 // MaxSinks is how many destinations one spool keeps progress for.
 const MaxSinks = 32
 
@@ -54,13 +57,21 @@ type Options struct {
 	// room makes some by giving up others (see GiveUp), else fails with
 	// [uploads.ErrFull].
 	MaxBytes int64
+	// MaxFiles bounds the number of files held in the same way; 0 means no bound.
+	MaxFiles int
+	// Horizon is how long receipts are kept after their files left; 0 means
+	// [DefaultHorizon]. A shorter one saves disk; a repeat that comes later than it
+	// is stored and relayed again.
+	Horizon time.Duration
 	// MaxAge bounds how long after it was accepted a file is held; 0 means for
 	// ever. [Spool.Expire] applies it.
 	MaxAge time.Duration
 	// GiveUp ranks a held file for being given up when room or time runs out: the
-	// lowest rank goes first, then the oldest file; a negative rank never goes.
-	// newest tells whether it is the newest its device sent of that kind. Without
-	// GiveUp nothing is ever given up for room, and everything for age.
+	// lowest rank goes first, then the oldest file; a negative rank never goes. Of u
+	// it is told Seq, Kind, Size and Received alone. newest tells whether it is the
+	// newest its device sent of that kind. A file that comes when there is no room
+	// is ranked too, and makes none by giving up what ranks above it. Without GiveUp
+	// nothing is ever given up for room, and everything for age.
 	GiveUp func(u uploads.Upload, newest bool) int
 
 	// Observe, if set, is told every event in the order of Event.Seq, after the

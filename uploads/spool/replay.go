@@ -48,9 +48,11 @@ type replayer struct {
 	tail         map[uint64]bool          // uploads whose only record is in a tail
 	marks        []markAt                 // of tails
 	last         map[uint64]*journal.Mark // of each upload, among those
-	got          map[uint64]uint32        // what the marks of tails add
+	settled      map[uint64]uint32        // bits of sinks that the marks of tails add
+	refused      map[uint64]uint32        // those of them that refused
 	left         map[uint64]bool          // by the marks of tails
 	unsaid       []markOf                 // they do not say yet that the file left
+	unwanted     []uint64                 // files that wait for nobody, but were refused
 }
 
 func (r *replayer) run() error {
@@ -59,7 +61,8 @@ func (r *replayer) run() error {
 	s.next = max(v.Next, s.archive.Last()+1, 1)
 	s.recovery.Clean, s.recovery.Records = v.Clean, len(v.Kept)+len(v.Tail)
 	r.entries, r.tail = map[uint64]*entry{}, map[uint64]bool{}
-	r.last, r.got, r.left = map[uint64]*journal.Mark{}, map[uint64]uint32{}, map[uint64]bool{}
+	r.last, r.left = map[uint64]*journal.Mark{}, map[uint64]bool{}
+	r.settled, r.refused = map[uint64]uint32{}, map[uint64]uint32{}
 	s.replaying = true
 	for _, rec := range v.Kept {
 		r.upload(rec, false)
@@ -174,16 +177,17 @@ func (r *replayer) note(n news) {
 	if e == nil {
 		e = r.damagedEntry(n.Mark)
 	}
+	r.spool.next = max(r.spool.next, n.Event+1)
 	if e == nil {
+		r.noteGone(n)
 		return
 	}
-	r.spool.next = max(r.spool.next, n.Event+1)
 	switch known := r.known(e, n.Event); {
 	case known != nil:
 		if n.Left && !known.Left { // a copy that knows more
 			r.leave(e, known)
 		}
-	case e.left || r.left[e.Seq]:
+	case (e.left || r.left[e.Seq]) && n.Sort != journal.Learnt:
 	case n.tail:
 		r.noteTail(e, n.markAt)
 	default:
@@ -196,10 +200,30 @@ func (r *replayer) note(n news) {
 func (r *replayer) noteTail(e *entry, m markAt) {
 	r.marks = append(r.marks, m)
 	if k := r.spool.sink(m.Sink); k != nil {
-		r.got[e.Seq] |= k.bit
+		r.settled[e.Seq] |= k.bit
+		r.refused[e.Seq] &^= k.bit
+		if m.Sort == journal.Refused {
+			r.refused[e.Seq] |= k.bit
+		}
 	}
 	r.last[e.Seq] = m.Mark
-	r.left[e.Seq] = m.Left
+	r.left[e.Seq] = r.left[e.Seq] || m.Left
+}
+
+// noteGone keeps what was learnt of an upload whose record is gone.
+func (r *replayer) noteGone(n news) {
+	s := r.spool
+	same := func(m markAt) bool { return m.Event == n.Event }
+	if n.Sort != journal.Learnt || slices.ContainsFunc(s.learnt[n.Seq], same) {
+		return
+	}
+	if n.tail {
+		if !slices.ContainsFunc(r.marks, func(m markAt) bool { return m.Event == n.Event }) {
+			r.marks = append(r.marks, n.markAt)
+		}
+		return
+	}
+	s.learnt[n.Seq] = append(s.learnt[n.Seq], n.markAt)
 }
 
 // known finds the mark of a copy: the one before it, since they are in order.
@@ -217,7 +241,7 @@ func (r *replayer) known(e *entry, event uint64) *journal.Mark {
 // recorded.
 func (r *replayer) leave(e *entry, m *journal.Mark) {
 	m.Left = true
-	if r.last[e.Seq] == m { // it is going to be written again anyway
+	if slices.ContainsFunc(r.marks, func(t markAt) bool { return t.Mark == m }) { // it is going to be written again anyway
 		r.left[e.Seq] = true
 		return
 	}
@@ -232,15 +256,26 @@ func (r *replayer) conclude() {
 	for _, seq := range slices.Sorted(maps.Keys(r.entries)) {
 		e := r.entries[seq]
 		need := r.spool.needed(e.Kind)
-		if e.left || r.left[seq] || need == 0 || (e.got|r.got[seq])&need != need {
-			continue
+		refused := (e.refused &^ r.settled[seq]) | r.refused[seq]
+		settled := e.got | e.refused | r.settled[seq]
+		switch {
+		case e.left || r.left[seq] || need == 0 || settled&need != need:
+		case refused&need != 0:
+			r.unwanted = append(r.unwanted, seq)
+		default:
+			r.leave(e, r.lastDelivery(e))
 		}
-		m := r.last[seq]
-		if n := len(e.marks); n > 0 && (m == nil || m.Event < e.marks[n-1].Event) {
-			m = e.marks[n-1].Mark
-		}
-		r.leave(e, m)
 	}
+}
+
+// lastDelivery finds the mark with which a file is to have left.
+func (r *replayer) lastDelivery(e *entry) (last *journal.Mark) {
+	for _, m := range slices.Concat(e.marks, r.marks) {
+		if m.Seq == e.Seq && m.Sort == journal.Settled && (last == nil || m.Event > last.Event) {
+			last = m.Mark
+		}
+	}
+	return last
 }
 
 // damagedEntry stands for a damaged record that there is news of: an earlier
@@ -259,10 +294,16 @@ func (r *replayer) damagedEntry(m *journal.Mark) *entry {
 func (r *replayer) applyOld(e *entry, m markAt) {
 	e.marks = append(e.marks, m)
 	m.seg.marked = append(m.seg.marked, e)
-	if k := r.spool.sink(m.Sink); k != nil {
+	if k := r.spool.sink(m.Sink); k != nil && m.Sort == journal.Refused {
+		e.refused |= k.bit
+	} else if k != nil {
 		e.got |= k.bit
+		e.refused &^= k.bit
 	}
-	e.lost, e.left = m.Lost(), m.Left
+	e.lost, e.left = e.lost || m.Lost(), e.left || m.Left
+	if m.Lost() {
+		r.spool.losses = append(r.spool.losses, lossRef{m.Event, e.Seq})
+	}
 }
 
 // cuts remembers which cut lies where, and makes the new ones.

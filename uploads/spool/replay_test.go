@@ -269,8 +269,8 @@ func TestOpenRefusesNewerVersion(t *testing.T) {
 		off  int64
 		b    []byte
 	}{
-		{"version", 0, []byte("2\n")},
-		{"segments/00000001.seg", 8, []byte{2}},
+		{"version", 0, []byte("3\n")},
+		{"segments/00000001.seg", 8, []byte{journal.Version + 1}},
 		{"receipts/receipts.log", 8, []byte{2}},
 	} {
 		t.Run(path.Base(tt.file), func(t *testing.T) {

@@ -16,7 +16,7 @@ func (r *replayer) resume() {
 		return
 	}
 	seg := s.segments[len(s.segments)-1]
-	if seg.sealed || seg.broken {
+	if seg.sealed || seg.broken || seg.header.Version < journal.Version {
 		return
 	}
 	for _, l := range r.verdict.Lost {
@@ -58,7 +58,10 @@ func (r *replayer) write(lost []*entry) error {
 	s.mu.Lock()
 	s.mark, s.replaying = s.next-1, false
 	s.mu.Unlock()
-	return r.writeLosses(lost)
+	if err := r.writeLosses(lost); err != nil {
+		return err
+	}
+	return s.lose(r.unwanted, LossRefused, "refused by a destination; the others are not configured any longer")
 }
 
 func (r *replayer) copyTails() error {
@@ -81,7 +84,7 @@ func (r *replayer) copyTails() error {
 	}
 	var marks []markOf
 	for _, m := range r.marks {
-		if e := r.entries[m.Seq]; e != nil {
+		if e := r.entries[m.Seq]; e != nil || m.Sort == journal.Learnt {
 			marks = append(marks, markOf{e, m.Mark})
 		}
 	}

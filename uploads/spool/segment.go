@@ -32,6 +32,7 @@ type segment struct {
 	full    bool  // nothing more is written to it
 	broken  bool  // a write or sync failed, or the program died: never written again
 	sealed  bool  // has its index
+	leaving bool  // the receipts of what is in it are being written, or have been
 	emptied bool  // what is in it is elsewhere, durably
 	gone    bool  // its file is closed, and removed or about to be
 	syncing int   // groups that are not yet acknowledged

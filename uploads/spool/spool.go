@@ -10,8 +10,9 @@
 //	Accept: collect -> reserve -> write -> sync -> receipt
 //	upkeep: seal -> receipts -> marks -> new generation -> spare
 //
-// The directory holds segments/, blobs/ (large bodies), receipts/, a lock and
-// the version of the whole. Nothing in it that the spool did not write is
+// The directory holds segments/, blobs/ (large bodies), receipts/, a lock, the
+// version of the whole, and unfinished/, whose files belong to somebody else until
+// they are adopted. Nothing in it that the spool did not write is
 // touched.
 package spool
 
@@ -82,13 +83,17 @@ type Spool struct {
 	replaying      bool          // the mark stays where it is
 	ackEarly       bool          // the bug that the tests' checker must find
 	// The uploads whose records are on disk.
-	entries map[uint64]*entry
-	names   map[receipts.NameID]*entry // the newest of each name; see entry.older
-	files   map[receipts.FileID]*entry
-	flights map[receipts.FileID]*flight
-	sinks   []*sink
-	held    queue // every file that has not left
-	booked  int64 // bytes of uploads being written
+	entries     map[uint64]*entry
+	names       map[receipts.NameID]*entry // the newest of each name; see entry.older
+	files       map[receipts.FileID]*entry
+	flights     map[receipts.FileID]*flight
+	sinks       []*sink
+	held        queue // every file that has not left
+	usage       map[string]usage
+	losses      []lossRef           // of entries, in the order of their events
+	learnt      map[uint64][]markAt // marks of uploads whose records are gone
+	booked      int64               // bytes of uploads being written
+	bookedFiles int
 	// What is going on, and the end.
 	uploads   int        // operations that Close waits for
 	appending int        // records being written or waiting for their sync
@@ -136,6 +141,8 @@ func newSpool(d disk.Disk, lock *flock.Flock, o Options) *Spool {
 		names:   map[receipts.NameID]*entry{},
 		files:   map[receipts.FileID]*entry{},
 		flights: map[receipts.FileID]*flight{},
+		usage:   map[string]usage{},
+		learnt:  map[uint64][]markAt{},
 		next:    1, nextFile: 1,
 	}
 	s.idle = sync.NewCond(&s.mu)

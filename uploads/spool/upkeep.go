@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"io/fs"
+	"time"
 
 	"inventorybeacon/uploads"
 )
@@ -16,7 +17,12 @@ type upkeep struct {
 	blobs   []string // of files that left
 	spares  int      // wanted
 	making  int      // being filled
+	pruned  time.Time
 }
+
+// pruneEvery is how often receipts beyond the horizon are looked for. It costs
+// next to nothing when there are none; less often keeps them a little longer.
+const pruneEvery = time.Hour
 
 // kick starts the upkeep. s.mu is held.
 func (s *Spool) kick() {
@@ -52,6 +58,18 @@ func (s *Spool) keepUp() {
 func (s *Spool) tidy() {
 	s.tidyNow()
 	s.stock()
+	s.prune(time.Now())
+}
+
+// prune forgets receipts beyond the horizon.
+func (s *Spool) prune(now time.Time) {
+	if now.Sub(s.upkeep.pruned) < pruneEvery || s.isClosed() {
+		return
+	}
+	s.upkeep.pruned = now
+	if err := s.archive.Prune(now.Add(-s.o.Horizon)); err != nil {
+		s.log.Error("old receipts not removed", "err", err)
+	}
 }
 
 // tidyNow is the part that does not wait for uploads to pause: it is what gives

@@ -23,8 +23,10 @@ import (
 )
 
 const (
-	// Version of the segment format. A program opens its own and older ones.
-	Version = 1
+	// Version of the segment format. A program opens its own and older ones, and
+	// adds to its own alone. Since 2 a mark may be of another sort than that a sink
+	// has a file or that it was lost.
+	Version = 2
 	// Block is what records are aligned to.
 	Block = 512
 	// Page is what groups are aligned to: the unit in which the kernel writes, so
@@ -63,6 +65,7 @@ const (
 // A Header describes a segment. It is written twice, on two pages, in one
 // write; after a torn write the copy with the higher counter counts.
 type Header struct {
+	Version    uint32 // as it was read; what is written is [Version]
 	Counter    uint64 // grows with every header written to this file
 	Generation uint64 // random; changes whenever the segment is freed
 	State      State
@@ -128,6 +131,7 @@ func decodeCopy(b []byte) (h Header, err error) {
 		return h, fmt.Errorf("%w: header checksum", ErrForeign)
 	}
 	return Header{
+		Version:    le.Uint32(b[8:]),
 		State:      State(b[12]),
 		Counter:    le.Uint64(b[16:]),
 		Generation: le.Uint64(b[24:]),

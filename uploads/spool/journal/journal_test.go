@@ -47,8 +47,8 @@ func (b *builder) segment() journal.Segment {
 func (b *builder) garble(at int64) { b.b[at] ^= 0xff }
 
 func TestHeaderSurvivesTornWrite(t *testing.T) {
-	old := journal.Header{Counter: 6, Generation: 1, Capacity: 1 << 20}
-	fresh := journal.Header{Counter: 7, Generation: 2, State: journal.Active, Capacity: 1 << 20, Base: 9, Prev: 3}
+	old := journal.Header{Version: journal.Version, Counter: 6, Generation: 1, Capacity: 1 << 20}
+	fresh := journal.Header{Version: journal.Version, Counter: 7, Generation: 2, State: journal.Active, Capacity: 1 << 20, Base: 9, Prev: 3}
 	mixed := append(fresh.Encode()[:journal.Page:journal.Page], old.Encode()[journal.Page:]...)
 	broken := fresh.Encode()
 	broken[3] ^= 1

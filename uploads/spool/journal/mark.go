@@ -1,17 +1,34 @@
 package journal
 
 import (
+	"bytes"
 	"time"
 
 	"inventorybeacon/uploads"
+)
+
+// A Sort is what a mark says, beyond that a sink has a file or that it was lost.
+type Sort uint8
+
+// The sorts of mark. Their numbers are part of the format.
+const (
+	// Settled says that Sink has the file, or, with a Reason, that it was lost.
+	Settled Sort = iota
+	// Flagged says that a check found something, which Detail tells.
+	Flagged
+	// Refused says that Sink will never take the file; Detail tells why.
+	Refused
+	// Learnt says who is known by now to have the file.
+	Learnt
 )
 
 // A Mark is news about one upload: a sink has it, or it was lost.
 type Mark struct {
 	Seq    uint64 // the upload's
 	Event  uint64 // the mark's own number
+	Sort   Sort
 	At     time.Time
-	Sink   string // who has it; empty if it was lost
+	Sink   string // who has it, or will never; empty if it was lost
 	Left   bool   // the spool holds it no longer
 	Reason string // why it was lost
 	Detail string
@@ -19,6 +36,9 @@ type Mark struct {
 	// records nothing is known; 0 otherwise.
 	Through uint64
 	Custody []uploads.Custody
+	// File identifies the upload where its record may be gone (see [Learnt]): the
+	// first 16 bytes of the hash of kind and name, and the bytes' SHA-256.
+	File []byte
 }
 
 // Lost says whether the mark is of a loss.
@@ -36,6 +56,8 @@ const (
 	mkDetail
 	mkThrough
 	mkCustody
+	mkSort
+	mkFile
 
 	cuLevel  = 1
 	cuBeacon = 2
@@ -62,6 +84,8 @@ func AppendMark(b []byte, m *Mark) []byte {
 		cu = putTime(cu, cuAt, c.At)
 		one = putBytes(one, mkCustody, cu)
 	}
+	one = putUint(one, mkSort, uint64(m.Sort))
+	one = putBytes(one, mkFile, m.File)
 	return putBytes(b, listMark, one)
 }
 
@@ -97,6 +121,10 @@ func (m *Mark) set(tag uint64, v []byte) error {
 		m.Detail = string(v)
 	case mkThrough:
 		m.Through = getUint(v)
+	case mkSort:
+		m.Sort = Sort(getUint(v))
+	case mkFile:
+		m.File = bytes.Clone(v)
 	case mkCustody:
 		var c uploads.Custody
 		err := fields(v, func(tag uint64, v []byte) error {

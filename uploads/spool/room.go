@@ -1,0 +1,149 @@
+package spool
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"inventorybeacon/uploads"
+)
+
+// bounded says whether uploads have to book.
+func (s *Spool) bounded() bool { return s.o.MaxBytes > 0 || s.o.MaxFiles > 0 }
+
+// book makes room for an upload within Options.MaxBytes and MaxFiles, by giving
+// up others if it must and may.
+func (s *Spool) book(d *Draft, size int64) error {
+	if !s.bounded() {
+		return nil
+	}
+	for {
+		s.mu.Lock()
+		lack := s.lack(size)
+		if lack.none() {
+			s.booked += size
+			s.bookedFiles++
+			s.mu.Unlock()
+			return nil
+		}
+		victims, enough := s.victims(lack, d, size)
+		s.mu.Unlock()
+		if !enough {
+			return fmt.Errorf("%w: %d bytes, %d bytes and %d files too many", uploads.ErrFull, size, max(lack.bytes, 0), max(lack.files, 0))
+		}
+		if err := s.lose(victims, LossQuota, "given up to make room for another file"); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Spool) unbook(size int64) {
+	if !s.bounded() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.booked -= size
+	s.bookedFiles--
+}
+
+// A lack is by how much the bounds would be exceeded.
+type lack struct {
+	bytes int64
+	files int
+}
+
+func (l lack) none() bool { return l.bytes <= 0 && l.files <= 0 }
+
+func (s *Spool) lack(size int64) (l lack) {
+	if s.o.MaxBytes > 0 {
+		l.bytes = s.held.bytes + s.booked + size - s.o.MaxBytes
+	}
+	if s.o.MaxFiles > 0 {
+		l.files = s.held.count + s.bookedFiles + 1 - s.o.MaxFiles
+	}
+	return l
+}
+
+// victims chooses what to give up for a newcomer: nothing that ranks above it.
+func (s *Spool) victims(l lack, d *Draft, size int64) (seqs []uint64, enough bool) {
+	if s.o.GiveUp == nil || s.o.MaxBytes > 0 && size > s.o.MaxBytes {
+		return nil, false
+	}
+	rank := s.o.GiveUp(uploads.Upload{Kind: d.Kind, Size: size}, true)
+	for _, c := range s.candidates(d) {
+		if l.none() || rank >= 0 && c.rank > rank {
+			break
+		}
+		seqs = append(seqs, c.e.Seq)
+		l.bytes -= c.e.Size
+		l.files--
+	}
+	return seqs, l.none()
+}
+
+// A candidate for being given up.
+type candidate struct {
+	e    *entry
+	rank int
+}
+
+// candidates lists what may be given up, the first to go first. A newcomer
+// takes from the file of its device and kind before it that it is the newest.
+func (s *Spool) candidates(newcomer *Draft) (out []candidate) {
+	type source struct {
+		device uploads.Device
+		kind   string
+	}
+	newest := map[source]uint64{}
+	for _, e := range s.held.entries {
+		if isHeld(e) {
+			newest[source{e.Device.Key(), e.Kind}] = e.Seq
+		}
+	}
+	if newcomer != nil {
+		delete(newest, source{newcomer.Device.Key(), newcomer.Kind})
+	}
+	for _, e := range s.held.entries {
+		if !isHeld(e) {
+			continue
+		}
+		rank := 0
+		if s.o.GiveUp != nil {
+			u := uploads.Upload{Seq: e.Seq, Kind: e.Kind, Size: e.Size, Received: e.Received}
+			rank = s.o.GiveUp(u, newest[source{e.Device.Key(), e.Kind}] == e.Seq)
+		}
+		if rank >= 0 {
+			out = append(out, candidate{e, rank})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
+	return out
+}
+
+// usage is what the files of one source take.
+type usage struct {
+	files int
+	bytes int64
+}
+
+// Usage returns how many files of one source (see [uploads.Upload.Source]) are
+// held, and their size.
+func (s *Spool) Usage(source string) (files int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.usage[source]
+	return u.files, u.bytes
+}
+
+func (s *Spool) use(e *entry, sign int) {
+	source := e.Source()
+	u := s.usage[source]
+	u.files += sign
+	u.bytes += int64(sign) * e.Size
+	if u.files == 0 {
+		delete(s.usage, source)
+		return
+	}
+	s.usage[source] = u
+}
