@@ -197,7 +197,7 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	if v, ok := errors.AsType[*verdict](err); ok {
 		v.headers(h)
 	}
-	body := document(problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}, err)
+	body := encoded(problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}, err)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if brings(r.Method) && r.ProtoMajor == 1 {
 		// Else the server would read the body first, and only then answer.
@@ -213,8 +213,8 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	}
 }
 
-// document returns d as it is sent, with what err has to add to it.
-func document(d problem.Document, err error) []byte {
+// encoded returns d as it is sent, with what err has to add to it.
+func encoded(d problem.Document, err error) []byte {
 	doc := map[string]any{"type": "about:blank", "status": d.Status, "code": d.Code, "title": d.Title, "detail": d.Detail}
 	if v, ok := errors.AsType[*verdict](err); ok && v.kind != "" {
 		doc["type"] = v.kind
