@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"inventorybeacon/agentside/custody"
 	"inventorybeacon/agentside/datadir"
 	"inventorybeacon/agentside/logship"
 	"inventorybeacon/agentside/outbox"
@@ -57,6 +58,7 @@ type Agent struct {
 	route  *route.Route
 	spool  *spool.Spool
 	outbox *outbox.Outbox
+	keeper *custody.Keeper
 	relay  *relay.Relay
 
 	wake    chan struct{} // ends a wait for a beacon
@@ -147,8 +149,9 @@ func (a *Agent) openPolicy() error {
 
 func (a *Agent) openOutbox() error {
 	var err error
+	self := "agent:" + a.id
 	a.spool, err = spool.Open(a.dir.Join(datadir.Spool), spool.Options{
-		SegmentBytes: segmentBytes, Spares: -1, MemoryBudget: memoryBudget, Beacon: "agent:" + a.id,
+		SegmentBytes: segmentBytes, Spares: -1, MemoryBudget: memoryBudget, Beacon: self,
 		Sinks:    []spool.SinkName{{Name: sinkName, Required: true}},
 		MaxBytes: spoolBytes, MaxAge: spoolAge, GiveUp: giveUp, Observe: a.observe, Log: a.log,
 	})
@@ -158,14 +161,19 @@ func (a *Agent) openOutbox() error {
 	for _, lost := range a.spool.Recovery().Lost {
 		a.observe(lost)
 	}
-	a.outbox, err = outbox.Open(a.dir.Join(datadir.Outbox), a.spool, outbox.Options{Device: a.o.device(), AgentID: a.id, Log: a.log})
+	beacons := &parent.Sink{Client: &parent.Client{HTTP: a.http}, Locations: route.Uploads{Route: a.route}, Level: uploads.LevelBeacon}
+	a.keeper = custody.New(custody.Options{
+		Sink: beacons, Teller: beacons, Spool: a.spool, Name: sinkName, Self: self, Log: a.log,
+	})
+	if err := a.require(a.policy()); err != nil {
+		return err
+	}
+	room := custody.Room{Spool: a.spool, Keeper: a.keeper, MaxBytes: spoolBytes}
+	a.outbox, err = outbox.Open(a.dir.Join(datadir.Outbox), room, outbox.Options{Device: a.o.device(), AgentID: a.id, Log: a.log})
 	if err != nil {
 		return err
 	}
-	a.relay = relay.New(relay.Options{
-		Name: sinkName, Queue: a.spool, Workers: 2, Log: a.log,
-		Sink: &sink{Sink: &parent.Sink{Client: &parent.Client{HTTP: a.http}, Locations: route.Uploads{Route: a.route}, Level: uploads.LevelBeacon}, told: a.touch},
-	})
+	a.relay = relay.New(relay.Options{Name: sinkName, Queue: a.spool, Workers: 2, Log: a.log, Sink: &sink{Sink: a.keeper, told: a.touch}})
 	return nil
 }
 
@@ -193,6 +201,9 @@ func (a *Agent) observe(e spool.Event) {
 		a.log.Error("upload given up", slog.String("reason", e.Reason), slog.String("detail", e.Detail),
 			slog.String("kind", e.Upload.Kind), slog.String("name", e.Upload.Name.String()),
 			slog.String("sha256", e.Upload.Digest.String()), slog.Time("received", e.Upload.Received))
+	}
+	if a.keeper != nil { // else the spool is being opened
+		a.keeper.Observe(e)
 	}
 	a.touch()
 }
@@ -245,7 +256,7 @@ func (a *Agent) headers() http.Header {
 		Spool: contact.SpoolUnknown, Clock: time.Now(),
 	}
 	if a.spool != nil {
-		c.Spool = int64(a.spool.Stats().Pending)
+		c.Spool = int64(a.unsent())
 	}
 	a.mu.Lock()
 	if a.held != nil {

@@ -91,6 +91,9 @@ func runs(run string) bool {
 // warnings says what a policy asks for that this agent does not do.
 func warnings(p *pull.Policy) []string {
 	out := slices.Clone(p.Warnings)
+	if _, err := p.Settings.ForgetAt(); err != nil {
+		out = append(out, err.Error())
+	}
 	for _, e := range p.Events {
 		if !runs(e.Run) {
 			what, _, _ := strings.Cut(e.Run, ":")

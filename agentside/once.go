@@ -31,8 +31,8 @@ type Outcome struct {
 	Warning string `json:"warning,omitempty"`
 }
 
-// Once pulls the policy, takes an inventory, and waits until the outbox is
-// empty or the timeout is over. It returns nil only if everything arrived; the
+// Once pulls the policy, takes an inventory, and waits until a beacon has all
+// that is in the outbox or the timeout is over. It returns nil only if everything arrived; the
 // policy may be missing if no bundle applies to the device.
 func (a *Agent) Once(ctx context.Context, timeout time.Duration) (Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("gave up after %v", timeout))
@@ -96,7 +96,7 @@ func (a *Agent) pollAgain(ctx context.Context, last error) error {
 	return last
 }
 
-// Upload sends what lies in the outbox, until it is empty, ctx is done, or
+// Upload sends what lies in the outbox, until a beacon has all of it, ctx is done, or
 // nothing has arrived for [DefaultOnceTimeout]. It returns how many files did.
 func (a *Agent) Upload(ctx context.Context) (uint64, error) {
 	sent, err := a.sendAll(ctx, DefaultOnceTimeout)
@@ -118,22 +118,22 @@ func (a *Agent) sendAll(ctx context.Context, patience time.Duration) (uint64, er
 	if relayErr := <-done; relayErr != nil && !errors.Is(relayErr, context.Canceled) && !errors.Is(relayErr, context.DeadlineExceeded) {
 		err = errors.Join(err, relayErr)
 	}
-	return a.relay.Status().Delivered, err
+	return a.arrived(), err
 }
 
 func (a *Agent) untilSent(ctx context.Context, patience time.Duration) error {
-	arrived, since := a.relay.Status().Delivered, time.Now()
+	arrived, since := a.arrived(), time.Now()
 	for {
 		_, settling, err := a.outbox.Scan(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("outbox not taken whole", slog.Any("err", err))
 		}
-		held, sent := a.spool.Stats().Pending, a.relay.Status()
-		if settling == 0 && err == nil && (held == 0 || held == sent.SetAside || sent.Stopped) {
+		left, sent := a.unsent(), a.relay.Status()
+		if settling == 0 && err == nil && (left == 0 || left == sent.SetAside || sent.Stopped) {
 			return a.notArrived(nil)
 		}
-		if sent.Delivered != arrived {
-			arrived, since = sent.Delivered, time.Now()
+		if now := a.arrived(); now != arrived {
+			arrived, since = now, time.Now()
 		}
 		if time.Since(since) > patience {
 			return a.notArrived(fmt.Errorf("nothing arrived for %v", patience))
@@ -144,11 +144,15 @@ func (a *Agent) untilSent(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// notArrived returns nil if the outbox is empty, and otherwise names what is
+// arrived is how many files this process brought to a beacon, those included
+// that are kept until they get further.
+func (a *Agent) arrived() uint64 { return a.keeper.Status().Sent }
+
+// notArrived returns nil if a beacon has everything, and otherwise names what is
 // left and why.
 func (a *Agent) notArrived(why error) error {
 	s := a.outboxStatus()
-	left := s.Waiting + a.outbox.Left()
+	left := s.Waiting - s.Held + a.outbox.Left()
 	if left == 0 {
 		return nil
 	}

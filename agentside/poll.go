@@ -71,6 +71,7 @@ func (a *Agent) install(p *pull.Policy) {
 	a.held = p
 	a.events = eventsOf(p)
 	a.mu.Unlock()
+	a.applied(p)
 	a.reschedule()
 }
 

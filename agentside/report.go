@@ -107,13 +107,19 @@ func (a *Agent) policyStatus() PolicyStatus {
 }
 
 func (a *Agent) outboxStatus() OutboxStatus {
-	held, sent := a.spool.Stats(), a.relay.Status()
+	held, sent, kept := a.spool.Stats(), a.relay.Status(), a.keeper.Status()
 	s := OutboxStatus{
 		Waiting: held.Pending, Bytes: held.PendingBytes, Oldest: held.Oldest, LastAck: sent.LastDelivered.UTC(),
+		Held: min(kept.Files, held.Pending), HeldBytes: kept.Bytes, ForgetAt: kept.Level, NextAsk: sent.NextQuestion.UTC(),
 		Error: sent.LastError, NextTry: sent.NextAttempt.UTC(), Stuck: a.outbox.Stuck(), Lost: held.Lost,
 	}
-	if sent.LastDelivered.IsZero() {
+	if kept.LastAck.After(sent.LastDelivered) {
+		s.LastAck = kept.LastAck.UTC()
+	} else if sent.LastDelivered.IsZero() {
 		s.LastAck = time.Time{}
+	}
+	if sent.NextQuestion.IsZero() {
+		s.NextAsk = time.Time{}
 	}
 	if sent.NextAttempt.IsZero() {
 		s.NextTry = time.Time{}

@@ -101,7 +101,8 @@ const expireEvery = time.Hour
 
 func (a *Agent) expire(ctx context.Context) error {
 	for {
-		if err := a.spool.Expire(time.Now()); err != nil {
+		now := time.Now()
+		if err := errors.Join(a.keeper.Expire(now.Add(-spoolAge)), a.spool.Expire(now)); err != nil {
 			a.log.Warn("old files not given up", slog.Any("err", err))
 		}
 		if !backoff.Sleep(ctx, expireEvery) {

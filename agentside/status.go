@@ -63,9 +63,15 @@ type OutboxStatus struct {
 	Waiting int       `json:"waiting"` // files on their way
 	Bytes   int64     `json:"bytes"`
 	Oldest  time.Time `json:"oldest,omitzero"`
-	LastAck time.Time `json:"last_receipt,omitzero"` // when a beacon's receipt last came
-	Error   string    `json:"error,omitempty"`       // of the last attempt, while failing
-	NextTry time.Time `json:"next_try,omitzero"`
+	// Held of the waiting files are with a beacon already, and kept until they are
+	// where the policy wants them (ForgetAt).
+	Held      int       `json:"held,omitempty"`
+	HeldBytes int64     `json:"held_bytes,omitempty"`
+	ForgetAt  string    `json:"forget_at"`
+	NextAsk   time.Time `json:"next_question,omitzero"` // about one of them
+	LastAck   time.Time `json:"last_receipt,omitzero"`  // when a beacon's receipt last came
+	Error     string    `json:"error,omitempty"`        // of the last attempt, while failing
+	NextTry   time.Time `json:"next_try,omitzero"`
 	// Aside are files that a beacon refused, or that fail by themselves; they are
 	// kept. The refused ones are offered again when the policy or the beacon
 	// changes, and once a day.

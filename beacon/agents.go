@@ -22,10 +22,12 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/custody"
 	"inventorybeacon/uploads/spool"
 )
 
@@ -53,9 +55,14 @@ type Agents struct {
 	Policies func() Snapshot
 	Spool    Spool
 	Kinds    *uploads.Kinds
-	// Room returns an error matching [uploads.ErrFull] while the disk is too full
-	// for an upload of so many bytes (-1: unknown).
-	Room func(bytes int64) error
+	// Room returns a [DiskError] while the disk is too full for an upload of a
+	// class and so many bytes (-1: unknown).
+	Room func(c comeback.Class, bytes int64) error
+	// Signer signs the receipts that are asked for.
+	Signer Signer
+	// Wanted is told of every receipt that was asked for, with who holds the file;
+	// nil if nobody need know. It must not block.
+	Wanted func(f custody.File, holders []uploads.Custody)
 	// Pressed reports whether the spool's memory is half used, so that slow
 	// senders have to go.
 	Pressed func() bool
@@ -69,7 +76,8 @@ type Agents struct {
 	// InFlight is how many uploads are taken at once.
 	InFlight int
 	// Idle is how long a sender may send nothing.
-	Idle time.Duration
+	Idle   time.Duration
+	Limits Limits
 	// Proxies are the peers whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
 
@@ -78,16 +86,14 @@ type Agents struct {
 
 	router  *mux.Router
 	cache   answers
-	uploads slots // all of them
-	slots   slots // large ones
+	gate    gate
 	drain   drain
 	health  health
 }
 
 // Handler returns all routes. Call it once, when a is filled in.
 func (a *Agents) Handler() http.Handler {
-	a.uploads.limit = int64(a.InFlight)
-	a.slots.limit = max(1, int64(a.InFlight)/largeShare)
+	a.openGate()
 	a.router = a.routes()
 	return http.HandlerFunc(a.serve)
 }
@@ -102,7 +108,10 @@ func (a *Agents) routes() *mux.Router {
 	r.Handle(down+"/{path:.*}", a.handle(get(a.download)))
 	r.Handle(up, a.handle(get(a.reachable)))
 	r.Handle(up+"/", a.handle(get(a.reachable)))
-	r.Handle(up+"/{path:.+}", a.handle(methods{http.MethodPut: a.put, http.MethodHead: a.head}))
+	if a.Resumption.Store != nil {
+		r.Handle(up+"/{parts:(?i:\.resumable)}/{id:[^/]+}", a.handle(a.partMethods()))
+	}
+	r.Handle(up+"/{path:.+}", a.handle(a.uploadMethods(methods{http.MethodPut: a.put, http.MethodHead: a.head, http.MethodGet: a.receipt})))
 	r.NotFoundHandler = a.handle(methods{"": notFound})
 	return r
 }
@@ -111,6 +120,10 @@ func (a *Agents) routes() *mux.Router {
 func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 	if endsConnection(r) {
 		w.Header().Set("Connection", "close")
+	}
+	if err := a.rated(r); err != nil {
+		a.refuse(err).ServeHTTP(w, r)
+		return
 	}
 	if a.again(w, r) {
 		return
@@ -131,7 +144,7 @@ func endsConnection(r *http.Request) bool {
 
 func (a *Agents) reachable(w http.ResponseWriter, r *http.Request) error {
 	if a.drain.started() {
-		return busy("this beacon is stopping", stoppingRetry, a.peer(r).String())
+		return a.stopping(a.anybody(r))
 	}
 	a.contacted(r)
 	h := w.Header()

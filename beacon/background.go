@@ -31,6 +31,9 @@ func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFu
 	for _, r := range b.relays {
 		relays = append(relays, r.Run)
 	}
+	for _, a := range b.askers {
+		relays = append(relays, a.Run)
+	}
 	back.start(ctx, fail, relays...)
 	calls := control.NewServer(b.log)
 	if b.o.Calls != nil {

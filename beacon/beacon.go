@@ -12,12 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/beacon/control"
 	"inventorybeacon/beacon/dial"
+	"inventorybeacon/beacon/signing"
 	"inventorybeacon/policy/drop"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/custody/inquiry"
 	"inventorybeacon/uploads/durablefile"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/relay"
@@ -69,6 +72,9 @@ type Beacon struct {
 	catalogue  *catalogue.Catalogue
 	quarantine *quarantine.Store
 	relays     []*relay.Relay
+	askers     []*inquiry.Asker
+	signer     *signing.Key
+	room       *room
 	agents     *Agents
 
 	fronts       []*front // agents
@@ -88,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Beacon, error) {
 	b := &Beacon{o: o, config: o.Config, log: o.Log, metrics: NewMetrics(), started: time.Now()}
 	b.state.Store(Starting)
 	for _, step := range []func(context.Context) error{
-		b.openData, b.openControl, b.openName, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin,
+		b.openData, b.openControl, b.openName, b.openSigning, b.openGuard, b.openFronts, b.openPolicies, b.openUploads, b.openRelays, b.openAdmin,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, b.close())
@@ -106,6 +112,9 @@ func (b *Beacon) Spool() *spool.Spool { return b.spool }
 
 // Catalogue is the index of what agents told.
 func (b *Beacon) Catalogue() *catalogue.Catalogue { return b.catalogue }
+
+// Signer signs the receipts that are asked for.
+func (b *Beacon) Signer() *signing.Key { return b.signer }
 
 // Quarantine keeps what destinations refused.
 func (b *Beacon) Quarantine() *quarantine.Store { return b.quarantine }
@@ -137,7 +146,7 @@ func (b *Beacon) Ready() error {
 }
 
 // Full says why uploads are refused for want of room, or nil.
-func (b *Beacon) Full() error { return b.agents.Room(0) }
+func (b *Beacon) Full() error { return b.agents.Room(comeback.Inventory, 0) }
 
 // openData makes the directories that are not made by what is kept in them.
 func (b *Beacon) openData(context.Context) error {
@@ -227,7 +236,7 @@ func (b *Beacon) Run(ctx context.Context) error {
 
 func (b *Beacon) drain() <-chan struct{} {
 	b.state.Store(Draining)
-	b.log.Info("draining", "uploads", b.agents.uploads.taken.Load())
+	b.log.Info("draining", "uploads", b.agents.taken())
 	return b.agents.Drain()
 }
 

@@ -59,7 +59,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := sheet{ch, time.Now()}
 	b := c.b
 	s.gauge("beacon_ready", "1 while the beacon serves and its spool works.", truth(b.Ready() == nil))
-	s.gauge("beacon_uploads_in_flight", "Uploads being taken.", float64(b.agents.uploads.taken.Load()))
+	s.gauge("beacon_uploads_in_flight", "Uploads being taken.", float64(b.agents.taken()))
 	st := b.spool.Stats()
 	s.spool(st)
 	if free, err := b.spool.Free(); err == nil {
@@ -67,6 +67,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range b.Relays() {
 		s.relay(r, st.Sinks[r.Sink])
+	}
+	for _, a := range b.askers {
+		s.inquiry(a.Status())
 	}
 	s.catalogue(b.catalogue.Stats())
 	r := b.policies.Current().Revision()

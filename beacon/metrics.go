@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"inventorybeacon/beacon/admission"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/parent/problem"
 )
@@ -21,9 +22,11 @@ type Metrics struct {
 	uploadBytes     *prometheus.CounterVec // kind
 	duplicates      *prometheus.CounterVec // kind
 	refusals        *prometheus.CounterVec // method, code
+	limits          *prometheus.CounterVec // reason
 	downloads       map[int]prometheus.Counter
 	dialsRefused    prometheus.Counter
 	reloadErrors    prometheus.Counter
+	receiptsSigned  prometheus.Counter
 }
 
 // NewMetrics returns metrics that count from zero.
@@ -34,12 +37,17 @@ func NewMetrics() *Metrics {
 	m.uploadBytes = m.vec("beacon_uploads_accepted_bytes_total", "Bytes of accepted uploads.", "kind")
 	m.duplicates = m.vec("beacon_uploads_duplicate_total", "Uploads answered with the receipt of an earlier one.", "kind")
 	m.refusals = m.vec("beacon_requests_refused_total", "Requests answered with a problem document.", "method", "code")
+	m.limits = m.vec("beacon_admission_refused_total", "Requests turned away by a limit, by which.", "reason")
+	for _, r := range admission.Reasons() {
+		m.limits.WithLabelValues(string(r))
+	}
 	downloads := m.vec("beacon_downloads_total", "Downloads answered, by status.", "status")
 	for _, status := range []int{http.StatusOK, http.StatusPartialContent, http.StatusNotModified} {
 		m.downloads[status] = downloads.WithLabelValues(strconv.Itoa(status))
 	}
 	m.dialsRefused = m.counter("beacon_dials_refused_total", "Connections that the beacon wanted to open and was not allowed to.")
 	m.reloadErrors = m.counter("beacon_certificate_reload_errors_total", "Times that a changed certificate could not be used; the old one stays.")
+	m.receiptsSigned = m.counter("beacon_receipts_signed_total", "Receipts that were asked for, with the custody reached by then.")
 	return m
 }
 
@@ -81,6 +89,13 @@ func (m *Metrics) refused(method string, code problem.Code) {
 		method = "other"
 	}
 	m.refusals.WithLabelValues(method, string(code)).Inc()
+}
+
+// limited counts a refusal by a limit.
+func (m *Metrics) limited(r admission.Reason) {
+	if r != "" {
+		m.limits.WithLabelValues(string(r)).Inc()
+	}
 }
 
 func (m *Metrics) downloaded(status int) {

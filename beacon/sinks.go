@@ -84,6 +84,7 @@ func (b *Beacon) openRelays(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("relay %s: %w", r.Name, err)
 		}
+		b.follow(r.Name, sink)
 		b.relays = append(b.relays, relay.New(relay.Options{
 			Name: r.Name, Queue: b.spool, Sink: sink, Quarantine: b.quarantine, Log: b.log,
 		}))

@@ -32,21 +32,23 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		return err
 	}
 	b.closers = append(b.closers, b.quarantine.Close)
+	limits := b.limits()
 	b.spool, err = spool.Open(b.path(config.SpoolDir), spool.Options{
 		SegmentBytes: int64(b.config.Spool.Segment), Recycle: true, MemoryBudget: int64(b.config.Spool.Memory),
-		Beacon: b.name, Sinks: sinks, Observe: b.catalogue.Observe, Log: b.log,
+		MaxFiles: limits.Files,
+		Beacon: b.name, Sinks: sinks, Observe: b.observe, Log: b.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open spool: %w", err)
 	}
 	b.closers = append(b.closers, b.spool.Close)
-	room := &room{free: b.spool.Free, least: b.leastFree()}
+	b.room = &room{free: b.spool.Free, marks: limits.Watermarks, most: limits.Files, files: func() int { return b.spool.Stats().Pending }}
 	b.agents = &Agents{
 		Name: b.name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
 		Policies: func() Snapshot { return b.policies.Current() },
-		Spool:    b.spool, Kinds: kinds, Room: room.check, Pressed: b.memoryPressed, Seen: b.catalogue.Seen,
+		Spool:    b.spool, Kinds: kinds, Room: b.room.check, Pressed: b.memoryPressed, Seen: b.catalogue.Seen,
 		InFlight: b.config.Limits.InFlight, Idle: b.config.Limits.Idle, Proxies: config.Addrs(b.config.TrustedProxies),
-		Metrics: b.metrics, Log: b.log,
+		Signer: b.signer, Wanted: b.wanted, Metrics: b.metrics, Log: b.log,
 	}
 	b.agents.Handler()
 	return nil

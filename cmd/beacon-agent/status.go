@@ -42,6 +42,9 @@ func writeStatus(w io.Writer, st agentside.Status, now time.Time) error {
 		line("  last error", "%s; next try %s", st.Policy.Error, cli.Ago(st.Policy.NextTry, now))
 	}
 	line("outbox", "%s, %s, waiting; last receipt %s", cli.Count(st.Outbox.Waiting, "file"), cli.Size(st.Outbox.Bytes), cli.Ago(st.Outbox.LastAck, now))
+	if st.Outbox.Held > 0 {
+		line("  kept", "%s", keptText(st.Outbox, now))
+	}
 	if st.Outbox.Error != "" {
 		line("  last error", "%s; next try %s", st.Outbox.Error, cli.Ago(st.Outbox.NextTry, now))
 	}
@@ -61,6 +64,15 @@ func writeStatus(w io.Writer, st agentside.Status, now time.Time) error {
 		line("warning", "%s", s)
 	}
 	return tw.Flush()
+}
+
+// keptText says what is with a beacon already, and what it stays for.
+func keptText(o agentside.OutboxStatus, now time.Time) string {
+	text := fmt.Sprintf("%s of these, %s, with a beacon, and here until custody reaches level %q", cli.Count(o.Held, "file"), cli.Size(o.HeldBytes), o.ForgetAt)
+	if !o.NextAsk.IsZero() {
+		text += "; next question " + cli.Ago(o.NextAsk, now)
+	}
+	return text
 }
 
 func state(st agentside.Status) string {
