@@ -102,7 +102,7 @@ type SectionSummary struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// Summary returns what [ReadSummary] would find in the written document.
+// Summary returns in short what the written document says.
 func (d *Document) Summary() Summary {
 	sum := Summary{
 		MachineName: d.Identity.Name,

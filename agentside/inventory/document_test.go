@@ -32,11 +32,7 @@ func written(t *testing.T, d *Document) string {
 func roundTrip(t *testing.T, d *Document) string {
 	t.Helper()
 	s := written(t, d)
-	got, err := ReadSummary(strings.NewReader(s))
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, s)
-	}
-	if diff := cmp.Diff(d.Summary(), got); diff != "" {
+	if diff := cmp.Diff(d.Summary(), summaryIn(t, s)); diff != "" {
 		t.Errorf("the written document's summary differs (-document +written)\n%s", diff)
 	}
 	return s
@@ -93,11 +89,7 @@ func TestDocumentTellsMissingFailedAndEmptyApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := ReadSummary(strings.NewReader(roundTrip(t, d)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sum.Sections[0]
+		return summaryIn(t, roundTrip(t, d)).Sections[0]
 	}
 	put := func(contents string) func(string) {
 		return func(root string) { place(t, root, dpkgStatus, contents) }
@@ -143,10 +135,7 @@ func hostileDocument() *Document {
 
 func TestDocumentHoldsAnyText(t *testing.T) {
 	s := written(t, hostileDocument())
-	sum, err := ReadSummary(strings.NewReader(s))
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, s)
-	}
+	sum := summaryIn(t, s)
 	want := "a<b>&\"c'\ufffd\ufffd[31m\x7f\u0085\ufffd\ufffd\ufffd \t\r\n]]> \U0001F600"
 	if sum.Scope != want || sum.Sections[0].Error != want {
 		t.Errorf("read back %q and %q, want %q", sum.Scope, sum.Sections[0].Error, want)
