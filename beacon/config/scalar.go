@@ -43,9 +43,6 @@ func (p *Prefix) UnmarshalYAML(n *yaml.Node) error {
 // A Secret is a string that does not print.
 type Secret struct{ s string }
 
-// NewSecret hides s.
-func NewSecret(s string) Secret { return Secret{s} }
-
 // Reveal returns what was hidden, for the one place that needs it.
 func (s Secret) Reveal() string { return s.s }
 
