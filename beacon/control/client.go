@@ -29,16 +29,6 @@ func NewClient(dir string) *Client {
 	}}}
 }
 
-// Running reports whether a beacon answers.
-func (c *Client) Running() bool {
-	conn, err := dialSocket(c.dir, SocketName)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
-}
-
 // An Error is the beacon's word on why a call failed.
 type Error struct{ Text string }
 
