@@ -141,9 +141,6 @@ func Held(path string) (*Holder, error) {
 	return h, nil
 }
 
-// Root returns the directory's root; it is closed by Close.
-func (d *Dir) Root() *os.Root { return d.root }
-
 // Join returns the path of something in the directory.
 func (d *Dir) Join(elem ...string) string {
 	return filepath.Join(append([]string{d.Path}, elem...)...)
