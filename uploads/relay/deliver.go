@@ -106,7 +106,7 @@ func (r *Relay) quarantine(f *outcome) {
 		err = errors.Join(r.o.Quarantine.Keep(f.upload, body, r.o.Name, reason.Error()), body.Close())
 	}
 	if err == nil {
-		err = r.o.Queue.Refuse(r.o.Name, f.upload.Seq, reason.Error())
+		err = r.o.Queue.Refuse(r.o.Name, f.upload.Seq, r.o.Name+": "+reason.Error())
 	}
 	switch {
 	case err == nil:

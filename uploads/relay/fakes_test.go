@@ -85,8 +85,8 @@ func (q *queue) Deliver(_ string, marks []spool.Mark) error {
 	return nil
 }
 
-func (q *queue) Refuse(sink string, seq uint64, detail string) error {
-	return q.Lose(seq, "refused", sink+": "+detail)
+func (q *queue) Refuse(_ string, seq uint64, detail string) error {
+	return q.Lose(seq, "refused", detail)
 }
 
 func (q *queue) Lose(seq uint64, reason, detail string) error {

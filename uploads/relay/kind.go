@@ -17,11 +17,12 @@ type kind struct {
 	asked time.Time // no attempt before, because the destination asks for it
 
 	// The window.
-	planned int    // files in lines or flying
+	planned int    // files in lines or flying that are not deferred
 	cursor  uint64 // every file up to here is planned, or its line knows of it
 	behind  bool   // the window had no room for some behind the cursor
 	seeking bool   // a scan under way is to find them
 	starved bool   // the window had no room for a line's next file
+	budget  int    // files that a scan under way may add to lines that have more
 }
 
 // weights say what share of a busy destination a kind gets beside others: what

@@ -31,6 +31,7 @@ type plan struct {
 	later  lineHeap // lines whose head waits for a time
 
 	// The window.
+	window  int                 // files of one kind
 	known   map[uint64]struct{} // planned, out of their lines, or delivered and not yet marked
 	long    map[*line]struct{}  // lines with more than is planned
 	top     uint64              // no file up to here is unheard of
@@ -70,7 +71,7 @@ const batchBytes = 64 << 20
 
 func newPlan(b backoff.Backoff) *plan {
 	p := &plan{
-		backoff: b, group: 1, perLine: 1, kinds: map[string]*kind{}, lines: map[lineKey]*line{},
+		backoff: b, group: 1, perLine: 1, window: windowFiles, kinds: map[string]*kind{}, lines: map[lineKey]*line{},
 		known: map[uint64]struct{}{}, long: map[*line]struct{}{},
 	}
 	p.healthy()
@@ -208,11 +209,12 @@ func (p *plan) remove(it *item, now time.Time) {
 	delete(p.held.files, it.seq)
 	if it.deferred {
 		p.behind--
+	} else {
+		p.lines[it.line].kind.planned--
 	}
 	if it.trouble != nil && it.trouble.suspect {
 		p.suspects = slices.DeleteFunc(p.suspects, func(s *item) bool { return s == it })
 	}
-	p.lines[it.line].kind.planned--
 	p.land(it, now)
 }
 
@@ -303,6 +305,7 @@ func (p *plan) putBack(l *line, it *item) {
 	if !it.deferred {
 		it.deferred = true
 		p.behind++
+		l.kind.planned--
 	}
 	l.behind = append(l.behind, it)
 }
@@ -407,6 +410,7 @@ func (p *plan) pardonLine(l *line, which func(seq uint64) bool, now time.Time) (
 	for _, it := range back {
 		it.deferred = false
 		p.behind--
+		l.kind.planned++
 		it.trouble.failures, it.trouble.digest, it.trouble.next = 0, 0, time.Time{}
 		l.insert(it)
 	}

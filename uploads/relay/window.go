@@ -12,43 +12,50 @@ import (
 // file is planned or known to its line. A scan goes over the keys from the least
 // of these numbers that matters.
 
-// windowFiles is how many files of one kind are planned at a time. More find
-// room for more devices, so that one with few files is found behind more of those
-// with many; each costs some 300 bytes.
+// windowFiles is how many files of one kind are planned at a time. More find room
+// for more devices, so that one with few files is found behind more of those with
+// many; each costs some 300 bytes.
 const windowFiles = 4096
 
-// share is the part of the room left that one line may fill: where few devices
-// have much to send they fill the window, where many do each gets a little, and
-// always some is left for one that comes next.
-const share = 4
+// share is the part of the room left that one line may fill, up to lineFiles and
+// what it needs for what is on its way: many devices with much to send each get a
+// little, and some is left for the next one.
+const (
+	share     = 16
+	lineFiles = 64
+)
 
-func (l *line) share() int { return (windowFiles - l.kind.planned) / share }
+func (p *plan) share(k *kind) int {
+	return min((p.window-k.planned)/share, max(lineFiles, 2*p.perLine))
+}
 
 // crowded reports whether a line has its share of the window.
-func (l *line) crowded() bool {
-	n := len(l.queue) + len(l.behind)
-	return n > 0 && n >= l.share()
+func (p *plan) crowded(l *line) bool {
+	return len(l.queue) > 0 && len(l.queue) >= p.share(l.kind)
 }
 
 // roomy reports whether there is room again for what the window did not take: a
 // good part of it, so that scans are few.
-func (k *kind) roomy() bool { return (k.behind || k.starved) && k.planned <= windowFiles/4*3 }
+func (p *plan) roomy(k *kind) bool { return (k.behind || k.starved) && 4*k.planned <= 3*p.window }
 
 // wants reports whether a scan would find room for what it finds.
-func (p *plan) wants() bool { return p.hungry || slices.ContainsFunc(p.byKind, (*kind).roomy) }
+func (p *plan) wants() bool { return p.hungry || slices.ContainsFunc(p.byKind, p.roomy) }
 
 // begin starts a scan and returns behind which number.
 func (p *plan) begin() uint64 {
 	from := p.top
 	for _, k := range p.byKind {
-		if k.seeking = k.behind && k.roomy(); k.seeking {
+		if k.seeking = k.behind && p.roomy(k); k.seeking {
 			from = min(from, k.cursor)
 		}
-		k.starved = k.starved && !k.roomy()
+		k.starved = k.starved && !p.roomy(k)
+		if k.budget = p.window - k.planned; k.behind {
+			k.budget = (k.budget + 1) / 2 // the rest is for lines that have nothing in the window
+		}
 	}
 	p.seekers = 0
 	for l := range p.long {
-		if l.wanting = 2*len(l.queue) <= l.share(); l.wanting {
+		if l.wanting = 2*len(l.queue) <= p.share(l.kind); l.wanting {
 			p.seekers++
 			from = min(from, l.more-1)
 		}
@@ -120,12 +127,13 @@ func (p *plan) consider(key spool.Key) {
 	case key.Seq > k.cursor:
 		p.considerNew(key, k, l, known)
 	case known || l == nil || !l.wanting || key.Seq < l.more:
-	case k.planned >= windowFiles:
+	case k.budget <= 0, k.planned >= p.window:
 		k.starved = true
 		p.skip(l, key.Seq)
-	case l.crowded():
+	case p.crowded(l):
 		p.skip(l, key.Seq)
 	default:
+		k.budget--
 		p.add(key)
 	}
 }
@@ -133,12 +141,12 @@ func (p *plan) consider(key spool.Key) {
 // considerNew plans a file behind its kind's cursor.
 func (p *plan) considerNew(key spool.Key, k *kind, l *line, known bool) {
 	switch {
-	case known:
 	case k.behind && !k.seeking:
 		return // in its turn
-	case l != nil && (l.more != 0 && !l.wanting || l.crowded()):
+	case known:
+	case l != nil && (l.more != 0 && !l.wanting || p.crowded(l)):
 		p.skip(l, key.Seq)
-	case k.planned >= windowFiles:
+	case k.planned >= p.window:
 		k.behind, k.seeking = true, false
 		return
 	default:
@@ -163,9 +171,9 @@ func (p *plan) late(key spool.Key) {
 	_, known := p.known[key.Seq]
 	switch {
 	case known, key.Seq > p.top, k.behind && key.Seq > k.cursor: // it is, or will be
-	case l != nil && l.crowded():
+	case l != nil && p.crowded(l):
 		p.skip(l, key.Seq)
-	case k.planned >= windowFiles:
+	case k.planned >= p.window:
 		k.cursor, k.behind = min(k.cursor, key.Seq-1), true
 	default:
 		p.add(key)
