@@ -38,6 +38,8 @@ type Client struct {
 	Header func(http.Header)
 	// Limits bound how long a request may stand still; zero means [stall.Default].
 	Limits stall.Limits
+	// Resume sends large files so that they can be resumed; nil sends every file whole.
+	Resume *Resuming
 }
 
 // A CutError is a connection that failed after bytes of the body may have
@@ -59,6 +61,22 @@ const expectContinueBytes = 1 << 20
 // A kept-alive connection that turns out to be dead costs one more attempt on
 // a fresh one, here.
 func (c *Client) Put(ctx context.Context, at Location, u uploads.Upload, open func() (uploads.Body, error)) (uploads.Receipt, error) {
+	if c.Resume.wants(at, u, time.Now()) {
+		if r, spoken, err := c.resume(ctx, at, u, open); spoken {
+			return r, err
+		}
+	}
+	receipt, err := c.putWhole(ctx, at, u, open)
+	if bare413(err) && c.Resume != nil && u.Size > smallestPart {
+		c.Resume.learn(at, func(m *manner) { m.part = smallestPart })
+		if r, spoken, rerr := c.resume(ctx, at, u, open); spoken {
+			return r, rerr
+		}
+	}
+	return receipt, err
+}
+
+func (c *Client) putWhole(ctx context.Context, at Location, u uploads.Upload, open func() (uploads.Body, error)) (uploads.Receipt, error) {
 	receipt, stale, err := c.put(ctx, at, u, open)
 	if !stale || ctx.Err() != nil {
 		return receipt, err

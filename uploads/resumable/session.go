@@ -62,6 +62,18 @@ func (s *Store) Take(ctx context.Context, id string, now time.Time, interrupt fu
 	}
 }
 
+// Look returns how far an upload has got by its last promise, and disturbs nobody
+// who works on it. The errors are those of Take.
+func (s *Store) Look(id string, now time.Time) (Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.find(id, now)
+	if err != nil {
+		return Status{}, err
+	}
+	return s.status(u), nil
+}
+
 // find returns an upload that is there. One whose time is up is not, although
 // its files may be.
 func (s *Store) find(id string, now time.Time) (*upload, error) {
