@@ -24,7 +24,7 @@ func (a *Agents) receipt(w http.ResponseWriter, r *http.Request) error {
 	}
 	hex := r.URL.Query().Get("sha256")
 	if hex == "" {
-		return &verdict{err: errMethod, allow: "HEAD, PUT"}
+		return &verdict{err: fmt.Errorf("%w: give ?sha256= of the bytes to read their receipt; the bytes cannot be read here", errMethod), allow: "HEAD, PUT"}
 	}
 	d, err := uploads.ParseDigest(hex)
 	if err != nil {

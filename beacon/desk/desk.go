@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"inventorybeacon/beacon/config"
+	"inventorybeacon/beacon/signing"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/quarantine"
@@ -26,6 +27,7 @@ type Desk struct {
 	catalogue func(context.Context) (*catalogue.Catalogue, error)
 	spool     func() (*spool.Spool, error)
 	refused   func() (*quarantine.Store, error)
+	signer    func() (*signing.Key, error)
 	status    func(context.Context) (Status, error)
 	index     *catalogue.Catalogue // a stopped beacon's, once it is open
 	closers   []func() error
@@ -37,6 +39,7 @@ type Parts struct {
 	Catalogue *catalogue.Catalogue
 	Spool     *spool.Spool
 	Refused   *quarantine.Store
+	Signer    *signing.Key
 	// Status answers how the beacon is, but for what the catalogue counts.
 	Status func(context.Context) (Status, error)
 }
@@ -48,6 +51,7 @@ func New(p Parts) *Desk {
 		catalogue: func(ctx context.Context) (*catalogue.Catalogue, error) { return p.Catalogue, p.Catalogue.Sync(ctx) },
 		spool:     func() (*spool.Spool, error) { return p.Spool, nil },
 		refused:   func() (*quarantine.Store, error) { return p.Refused, nil },
+		signer:    func() (*signing.Key, error) { return p.Signer, nil },
 		status:    p.Status,
 	}
 }
@@ -82,6 +86,7 @@ func openStopped(dir string) (*Desk, error) {
 		}
 		return q, err
 	})
+	d.signer = func() (*signing.Key, error) { return signing.Open(filepath.Join(dir, config.KeysDir), log) }
 	d.catalogue = func(ctx context.Context) (*catalogue.Catalogue, error) {
 		if d.index != nil {
 			return d.index, nil

@@ -13,7 +13,6 @@ import (
 // The calls about uploads and the devices they came from.
 var (
 	ListUploads = Call[catalogue.UploadFilter, []catalogue.Upload]{"uploads.list", (*Desk).listUploads}
-	ShowUpload  = Call[string, catalogue.Upload]{"uploads.show", (*Desk).showUpload}
 	CatUpload   = Stream[string]{"uploads.cat", (*Desk).catUpload}
 	ListAgents  = Call[catalogue.DeviceFilter, []catalogue.Device]{"agents.list", (*Desk).listAgents}
 	ShowAgent   = Call[string, []catalogue.Device]{"agents.show", (*Desk).showAgent}
@@ -34,7 +33,7 @@ func (d *Desk) listUploads(ctx context.Context, in catalogue.UploadFilter) ([]ca
 	return cat.Uploads(ctx, in)
 }
 
-func (d *Desk) showUpload(ctx context.Context, receipt string) (catalogue.Upload, error) {
+func (d *Desk) oneUpload(ctx context.Context, receipt string) (catalogue.Upload, error) {
 	cat, err := d.catalogue(ctx)
 	if err != nil {
 		return catalogue.Upload{}, err
@@ -47,7 +46,7 @@ func (d *Desk) showUpload(ctx context.Context, receipt string) (catalogue.Upload
 }
 
 func (d *Desk) catUpload(ctx context.Context, receipt string, w io.Writer) error {
-	u, err := d.showUpload(ctx, receipt)
+	u, err := d.oneUpload(ctx, receipt)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -89,37 +88,6 @@ func deviceName(domain, name string) string {
 		return name
 	}
 	return domain + "/" + name
-}
-
-func uploadsShow(o *operator) *cobra.Command {
-	return &cobra.Command{
-		Use: "show RECEIPT", Short: "Show all that is known of one upload", Args: cli.Args(cobra.ExactArgs(1)),
-		Long: "Show all that is known of one upload. The start of a receipt is enough if no other begins with it.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			u, err := desk.ShowUpload.Ask(cmd.Context(), o.data, args[0])
-			if err != nil {
-				return err
-			}
-			return o.print(cmd, u, func() error { return uploadFacts(u).write(cmd.OutOrStdout()) })
-		},
-	}
-}
-
-func uploadFacts(u catalogue.Upload) facts {
-	f := facts{
-		{"receipt", u.Receipt}, {"state", string(u.State)}, {"kind", u.Kind}, {"name", u.Name},
-		{"device", deviceName(u.Domain, u.Device)}, {"sha256", u.SHA256.String()},
-		{"size", fmt.Sprintf("%s (%d bytes)", cli.Size(u.Bytes), u.Bytes)},
-		{"received", cli.When(u.Received)}, {"from", u.Peer}, {"beacon", u.Beacon},
-		{"via", strings.Join(u.Via, ", ")}, {"reason", u.Reason}, {"detail", u.Detail},
-	}
-	for _, d := range u.Deliveries {
-		f = append(f, fact{"delivered", fmt.Sprintf("%s to %s", cli.When(d.At), d.Sink)})
-		for _, c := range d.Custody {
-			f = append(f, fact{"custody", fmt.Sprintf("%s %s at %s", cli.When(c.At), c.Level, c.Beacon)})
-		}
-	}
-	return f
 }
 
 func uploadsCat(o *operator) *cobra.Command {
