@@ -17,15 +17,15 @@ var (
 	RecycleNeededMarks         = on(NameRecycleNeededMarks)
 )
 
-func on(name string) bool { return os.Getenv("BEACON_SABOTAGE") == name }
+func on(name string) bool { return os.Getenv(Variable) == name }
 
 // A name that is none of ours would make a harness search for a bug that is
 // not there.
 func init() {
-	name := os.Getenv("BEACON_SABOTAGE")
+	name := os.Getenv(Variable)
 	known := []string{"", NameAckBeforeSync, NameNoDirectorySync, NameHeaderBeforeGenerationSync, NameMarkBeforeAnswer, NameRecycleNeededMarks}
 	if !slices.Contains(known, name) {
-		fmt.Fprintf(os.Stderr, "BEACON_SABOTAGE=%s: no such bug; there are %q\n", name, known[1:])
+		fmt.Fprintf(os.Stderr, "%s=%s: no such bug; there are %q\n", Variable, name, known[1:])
 		os.Exit(2)
 	}
 }

@@ -2,11 +2,14 @@
 // that the harnesses which look for lost files can be seen to find them.
 //
 // They exist in programs built with -tags sabotage alone, where the environment
-// variable BEACON_SABOTAGE names the one that is on. Everywhere else they are
+// variable [Variable] names the one that is on. Everywhere else they are
 // constants that are false, and the compiler leaves out what they guard.
 package sabotage
 
-// Names of the bugs, as BEACON_SABOTAGE gives them.
+// Variable is what a program built with -tags sabotage reads.
+const Variable = "BEACON_SABOTAGE"
+
+// Names of the bugs, as the variable gives them.
 const (
 	// NameAckBeforeSync answers an upload before the sync that makes it durable.
 	NameAckBeforeSync = "acknowledge-before-sync"

@@ -35,19 +35,32 @@ func (c *Cutter) Cut(tick uint64, mode Mode, rng *rand.Rand) *Image {
 	c.advance(tick)
 	m := c.flushed.Clone()
 	keep := rng.Float64()
+	whole := rng.IntN(2) == 0 // else each page of a write has a fate of its own
 	for _, w := range c.pending {
-		switch {
-		case mode == Prefix || rng.Float64() < keep:
-			m.WriteAt(w.Data, w.Off)
-		case mode == Torn:
-			tear(m, w, rng)
+		piece := pageSize
+		if whole {
+			piece = len(w.Data)
+		}
+		for at := 0; at < len(w.Data); at += piece {
+			part := Op{Off: w.Off + int64(at), Data: w.Data[at:min(at+piece, len(w.Data))]}
+			switch {
+			case mode == Prefix || rng.Float64() < keep:
+				m.WriteAt(part.Data, part.Off)
+			case mode == Torn:
+				tear(m, part, rng)
+			}
 		}
 	}
 	return m
 }
 
-// Pending is how many writes were at stake in the last cut.
-func (c *Cutter) Pending() int { return len(c.pending) }
+// Unflushed is how many bytes were at stake in the last cut.
+func (c *Cutter) Unflushed() (n int64) {
+	for _, w := range c.pending {
+		n += int64(len(w.Data))
+	}
+	return n
+}
 
 func (c *Cutter) advance(tick uint64) {
 	for len(c.rest) > 0 && c.rest[0].Tick <= tick {

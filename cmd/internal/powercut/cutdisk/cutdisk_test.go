@@ -49,8 +49,8 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			c := cutdisk.NewCutter(cutdisk.NewImage(8192), ops)
 			early, late := c.Cut(3, mode, rng), c.Cut(5, mode, rng)
-			if c.Pending() != 2 {
-				t.Fatalf("%d writes at stake, want 2", c.Pending())
+			if c.Unflushed() != 4096 {
+				t.Fatalf("%d bytes at stake, want 4096", c.Unflushed())
 			}
 			for _, m := range []*cutdisk.Image{early, late} {
 				if got := sectors(m, 0); got != "aaaa" {

@@ -1,0 +1,138 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"inventorybeacon/agentside/pull"
+	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool"
+)
+
+// examineBeacon looks for every claim in the spool, or, where the spool says
+// that it was delivered, where it was delivered to.
+func examineBeacon(q *question, a *answer) {
+	s := openSpool(q, a, spool.Options{SegmentBytes: segmentBytes, Recycle: true, Spares: -1})
+	if s == nil {
+		return
+	}
+	defer s.Close()
+	held := heldIn(s, a)
+	there := q.Above
+	if q.Role == parent {
+		there = filesBelow(filepath.Join(q.Data, relayedDir), a)
+	}
+	for _, c := range q.Claims {
+		name, err := uploads.ParseName(c.Name)
+		if err != nil {
+			a.fault("%v", err)
+			continue
+		}
+		if _, known := s.FindExact(c.Kind, name, c.SHA256); !known {
+			a.lost(c, "the spool does not know it")
+		} else if !held[c.SHA256] && !there[c.SHA256] {
+			a.lost(c, "the spool says it was delivered, and it was not")
+		}
+	}
+	examineCatalogue(q, a, s)
+	if store, err := revision.Open(filepath.Join(q.Data, "policy"), revision.Options{}); err != nil {
+		a.fault("the policy store does not open: %v", err)
+	} else {
+		store.Close()
+	}
+}
+
+// examineAgent looks for every file in the folder, in the spool, and with the
+// beacon.
+func examineAgent(q *question, a *answer) {
+	s := openSpool(q, a, spool.Options{SegmentBytes: 1 << 20, Spares: -1})
+	if s == nil {
+		return
+	}
+	defer s.Close()
+	held := heldIn(s, a)
+	folder := filesBelow(filepath.Join(q.Data, "outbox"), a)
+	for _, c := range q.Claims {
+		if !held[c.SHA256] && !folder[c.SHA256] && !q.Above[c.SHA256] {
+			a.lost(c, "it is neither in the folder nor in the spool, and the beacon has not got it")
+		}
+	}
+	store, err := pull.OpenStore(filepath.Join(q.Data, "policy"))
+	if err != nil {
+		a.fault("the agent's policy store does not open: %v", err)
+		return
+	}
+	defer store.Close()
+	if _, err := store.Load(); err != nil {
+		a.fault("the agent's policy does not load: %v", err)
+	}
+}
+
+// openSpool opens the spool. A cut of the power alone is no reason for anything
+// acknowledged to be unreadable, nor for files that nobody knows.
+func openSpool(q *question, a *answer, o spool.Options) *spool.Spool {
+	o.Sinks = []spool.SinkName{{Name: sinkName, Required: true}}
+	s, err := spool.Open(filepath.Join(q.Data, "spool"), o)
+	if err != nil {
+		a.fault("the spool does not open: %v", err)
+		for _, c := range q.Claims {
+			if !q.Above[c.SHA256] {
+				a.lost(c, "the spool does not open")
+			}
+		}
+		return nil
+	}
+	found := s.Recovery()
+	for _, e := range found.Lost {
+		a.Lost = append(a.Lost, fmt.Sprintf("number %d (%s) was acknowledged, and the spool finds it unreadable: %s", e.Upload.Seq, e.Upload.Name, e.Detail))
+	}
+	if found.DamagedReceipts > 0 || len(found.Unknown) > 0 {
+		a.fault("%d receipts damaged, unknown files %q", found.DamagedReceipts, found.Unknown)
+	}
+	return s
+}
+
+// heldIn returns the files that the spool holds, having read each.
+func heldIn(s *spool.Spool, a *answer) map[uploads.Digest]bool {
+	held := map[uploads.Digest]bool{}
+	for _, u := range s.Pending(sinkName, 0, 1<<30) {
+		body, err := s.Body(u.Seq)
+		if err == nil {
+			_, err = io.Copy(io.Discard, uploads.Verify(body, u.Size, u.Digest))
+			err = errors.Join(err, body.Close())
+		}
+		if err != nil {
+			a.fault("%s is held and unreadable: %v", u.Name, err)
+			continue
+		}
+		held[u.Digest] = true
+	}
+	return held
+}
+
+// filesBelow returns what lies in a folder. Files there may be half written.
+func filesBelow(dir string, a *answer) map[uploads.Digest]bool {
+	found := map[uploads.Digest]bool{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		found[uploads.DigestOf(b)] = true
+		return err
+	})
+	if err != nil {
+		a.fault("%v", err)
+	}
+	return found
+}
