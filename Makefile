@@ -43,7 +43,8 @@ lint: $(TOOLS)/staticcheck ## formatting, vet on three systems, staticcheck, tid
 fuzz: ## every fuzz target for FUZZTIME (10s; 20000x is a number of inputs)
 	./.ci/fuzz $(or $(FUZZTIME),10s)
 
-bench: build ## benchmarks as ratios in one run; NAME=group for one group
+bench: build $(TOOLS)/rest-server $(TOOLS)/versitygw ## benchmarks as ratios in one run; NAME=group for one group
+	./.ci/system-tools nginx:nginx-light rclone:rclone mkfs.ext4:e2fsprogs
 	go run ./cmd/internal/bench -out bench/latest.json $(if $(NAME),-name $(NAME))
 
 tools: $(TOOLS)/staticcheck $(TOOLS)/versitygw ## what the tests need beside Go
@@ -54,6 +55,9 @@ $(TOOLS)/staticcheck:
 
 $(TOOLS)/versitygw:
 	GOBIN=$(TOOLS) go install $(VERSITYGW)
+
+$(TOOLS)/rest-server:
+	./.ci/rest-server $@
 
 clean: ## remove what was built
 	rm -rf bin build .tools

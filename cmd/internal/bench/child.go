@@ -60,21 +60,38 @@ func (c *child) stop() {
 // on every Linux there is.
 const clockTicks = 100
 
-// cpu is the CPU time the child has used.
-func (c *child) cpu() time.Duration {
-	f := c.stat()
-	if len(f) < 15 {
-		return 0
+// cpu is the CPU time the child and its workers have used.
+func (c *child) cpu() (used time.Duration) {
+	for _, pid := range append(workers(c.cmd.Process.Pid), c.cmd.Process.Pid) {
+		f := stat(pid)
+		if len(f) < 15 {
+			continue
+		}
+		user, _ := strconv.ParseInt(f[11], 10, 64)
+		sys, _ := strconv.ParseInt(f[12], 10, 64)
+		used += time.Duration(user+sys) * time.Second / clockTicks
 	}
-	user, _ := strconv.ParseInt(f[11], 10, 64)
-	sys, _ := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+sys) * time.Second / clockTicks
+	return used
+}
+
+// workers are the processes that a process began.
+func workers(pid int) (pids []int) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil
+	}
+	for _, f := range strings.Fields(string(b)) {
+		if n, err := strconv.Atoi(f); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	return pids
 }
 
 // stat returns the fields of /proc/<pid>/stat from the third on: the second, the
 // program's name, may hold spaces.
-func (c *child) stat() []string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func stat(pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil
 	}
@@ -82,9 +99,9 @@ func (c *child) stat() []string {
 	return strings.Fields(rest)
 }
 
-// rss is the child's resident memory in bytes.
-func (c *child) rss() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+// rss is a process's resident memory in bytes.
+func rss(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -94,7 +111,7 @@ func (c *child) rss() (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS in /proc/%d/status", c.cmd.Process.Pid)
+	return 0, fmt.Errorf("no VmRSS in /proc/%d/status", pid)
 }
 
 // measure runs one timed load against the child.

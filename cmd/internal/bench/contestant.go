@@ -10,16 +10,15 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"inventorybeacon/beacon"
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
-	"inventorybeacon/uploads/spool"
 )
 
 // contest runs one contestant until it is told to stop; its first line of
@@ -46,30 +45,9 @@ type contestant struct {
 }
 
 var contestants = map[string]func(args []string) (contestant, error){
-	"spool":  spoolContestant,
 	"files":  filesContestant,
 	"policy": policyContestant,
 	"bare":   bareContestant,
-}
-
-// spares is how many spare segments a beacon keeps.
-const spares = 4
-
-// spoolContestant is our spool. With the argument "ready" it waits for its
-// spare segments, so that a burst meets none that is still being written.
-func spoolContestant(args []string) (c contestant, err error) {
-	s, err := spool.Open(filepath.Join(args[0], "spool"), spool.Options{
-		Recycle: true, Spares: spares, Beacon: "bench", Sinks: []spool.SinkName{{Name: "paused", Required: true}},
-	})
-	if err != nil {
-		return c, err
-	}
-	if len(args) > 1 && args[1] == "ready" {
-		if err := s.Ready(context.Background(), spares); err != nil {
-			return c, err
-		}
-	}
-	return contestant{serve(agents(s, nil)), s.Close}, nil
 }
 
 func filesContestant(args []string) (c contestant, err error) {
@@ -124,7 +102,7 @@ func agents(s beacon.Spool, store *revision.Store) *beacon.Agents {
 		Name: "bench", Download: "ManageSoftDL", Upload: "ManageSoftRL",
 		Policies: func() beacon.Snapshot { return store.Current() },
 		Spool:    s, Kinds: uploads.DefaultKinds(),
-		Room:     func(int64) error { return nil },
+		Room:     func(comeback.Class, int64) error { return nil },
 		Pressed:  func() bool { return false },
 		Seen:     func(catalogue.Sighting) {},
 		InFlight: 1 << 10, Idle: time.Minute,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,13 +38,11 @@ func benchMemory(ctx context.Context, dir string) ([]result, error) {
 		}
 		beacons, agents = append(beacons, b), append(agents, a)
 	}
-	return []result{ceiling("beacon idle RSS", beacons, beaconBar), ceiling("agent idle RSS", agents, agentBar)}, nil
-}
-
-func ceiling(name string, mib []float64, bar float64) result {
-	v := slices.Max(mib)
-	return result{Name: name, Value: round(v), Unit: "MiB", Bar: bar, Pass: v <= bar, Peer: "at most", Runs: len(mib),
-		Detail: fmt.Sprintf("%.1f after %v idle", mib, idleAfter)}
+	rows := []result{atMost("beacon idle RSS", "MiB", beacons, beaconBar), atMost("agent idle RSS", "MiB", agents, agentBar)}
+	for i := range rows {
+		rows[i].Detail += fmt.Sprintf("; after %v idle", idleAfter)
+	}
+	return rows, nil
 }
 
 func idle(ctx context.Context, dir string) (beacon, agent float64, err error) {
@@ -75,6 +72,6 @@ func idle(ctx context.Context, dir string) (beacon, agent float64, err error) {
 }
 
 func (c *child) mib() (float64, error) {
-	n, err := c.rss()
+	n, err := rss(c.cmd.Process.Pid)
 	return float64(n) / (1 << 20), err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -21,6 +22,12 @@ type result struct {
 	Peer   string  `json:"peer"`
 	Runs   int     `json:"runs"`
 	Detail string  `json:"detail"`
+}
+
+// atMost makes the row of a figure with a bar from above: the worst run counts.
+func atMost(name, unit string, runs []float64, bar float64) result {
+	v := slices.Max(runs)
+	return result{Name: name, Value: round(v), Unit: unit, Bar: bar, Pass: v <= bar, Peer: "at most", Runs: len(runs), Detail: fmt.Sprintf("%.1f", runs)}
 }
 
 func (r result) verdict() string {

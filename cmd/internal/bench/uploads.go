@@ -4,8 +4,8 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -18,16 +18,31 @@ type burst struct {
 	size    int // bytes of a body, about
 	clients int
 	total   int // uploads of one timed run
-	bar     float64
-	ready   bool // wait for spare segments first
+	relay   string
+	against []against
 }
 
+// against is a rival with the ratio that has to be reached; 0 is no bar.
+type against struct {
+	rival string
+	about string
+	bar   float64
+}
+
+const (
+	aboutFiles = "same server, each upload a file: write, fsync, rename, fsync of the directory"
+	aboutNginx = "nginx WebDAV, which syncs nothing"
+	aboutRest  = "restic rest-server, which syncs each file and its directory"
+)
+
 // The totals stay within the spare segments (four of 64 MiB beside the one in
-// use), but for the last row, which runs on past them.
+// use), but for the row that runs on past them.
 var bursts = []burst{
-	{"uploads 100 KB, 16 clients", 100 << 10, 16, 2400, 1.6, true},
-	{"uploads 20 KB, 64 clients", 20 << 10, 64, 11000, 3, true},
-	{"uploads 100 KB, 16 clients, past the spares", 100 << 10, 16, 9000, 0, false},
+	{"100 KB, 16 clients", 100 << 10, 16, 2400, relayPaused, []against{{"files", aboutFiles, 1.6}, {"nginx", aboutNginx, 0.4}, {"rest", aboutRest, 2}}},
+	{"20 KB, 64 clients", 20 << 10, 64, 11000, relayPaused, []against{{"files", aboutFiles, 3}, {"nginx", aboutNginx, 0.8}, {"rest", aboutRest, 3}}},
+	{"100 KB, 16 clients, past the spares", 100 << 10, 16, 9000, relayPaused, []against{{"files", aboutFiles, 0}}},
+	{"100 KB, 16 clients, relay running", 100 << 10, 16, 2400, relayRunning, []against{{"nginx", aboutNginx, 0}}},
+	{"20 KB, 64 clients, relay running", 20 << 10, 64, 11000, relayRunning, []against{{"nginx", aboutNginx, 0}}},
 }
 
 func benchUploads(ctx context.Context, dir string) (rows []result, err error) {
@@ -37,63 +52,72 @@ func benchUploads(ctx context.Context, dir string) (rows []result, err error) {
 	}
 	defer unmount()
 	for _, b := range bursts {
-		p, err := b.pairs(ctx, mount)
+		made, err := b.rounds(ctx, mount)
 		if err != nil {
 			return rows, fmt.Errorf("%s: %w", b.name, err)
 		}
-		r := p.result(b.name, "same server, file+fsync+rename+dirsync", b.bar)
-		r.Detail += "; " + note
-		rows = append(rows, r)
+		for i := range made {
+			made[i].Detail += "; " + note
+		}
+		rows = append(rows, made...)
 	}
 	return rows, nil
 }
 
-func (b burst) pairs(ctx context.Context, mount string) (p pairs, err error) {
+// rounds runs the beacon and each rival in turn; a rival's ratio is to the
+// beacon's run of the same round.
+func (b burst) rounds(ctx context.Context, mount string) (rows []result, err error) {
 	bodies, err := inventories(b.size, 64)
 	if err != nil {
-		return p, err
+		return nil, err
 	}
+	all := make([]pairs, len(b.against))
 	for i := 0; i < fewestPairs && ctx.Err() == nil; i++ {
-		ours, err := b.one(mount, "spool", bodies)
+		mine, err := b.one(mount, ours(b.relay), bodies)
 		if err != nil {
-			return p, err
+			return nil, err
 		}
-		peer, err := b.one(mount, "files", bodies)
-		if err != nil {
-			return p, err
+		for k, a := range b.against {
+			theirs, err := b.one(mount, rivals[a.rival], bodies)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", a.rival, err)
+			}
+			all[k].ours, all[k].peer = append(all[k].ours, mine), append(all[k].peer, theirs)
 		}
-		p.ours, p.peer = append(p.ours, ours), append(p.peer, peer)
 	}
-	return p, ctx.Err()
+	for k, a := range b.against {
+		rows = append(rows, all[k].result("uploads "+b.name+" / "+a.rival, a.about, a.bar))
+	}
+	return rows, ctx.Err()
 }
 
-// one starts a contestant on an empty directory, lets the disk come to rest,
-// and runs one burst against it.
-func (b burst) one(mount, contestant string, bodies [][]byte) (sample, error) {
-	dir := filepath.Join(mount, contestant)
+// one starts a server on an empty directory, lets the disk come to rest, and
+// runs one burst against it.
+func (b burst) one(mount string, r rival, bodies [][]byte) (sample, error) {
+	dir := filepath.Join(mount, r.name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return sample{}, err
 	}
 	defer os.RemoveAll(dir)
-	args := []string{"contestant", contestant, dir}
-	if b.ready {
-		args = append(args, "ready")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return sample{}, err
-	}
-	c, err := start(self, args...)
+	c, err := r.launch(dir)
 	if err != nil {
 		return sample{}, err
 	}
 	defer c.stop()
+	heads, all := b.prepare(r, bodies)
 	rest()
-	return c.measure(b.clients, b.total, 200, func(n int) (string, []byte) {
-		name := url.PathEscape(fmt.Sprintf("bench%05d at 20260101T000000.ndi.gz", n))
-		body := bodies[n%len(bodies)]
-		return fmt.Sprintf("PUT /ManageSoftRL/Inventories/%s HTTP/1.1\r\nHost: beacon\r\nContent-Length: %d\r\n\r\n", name, len(body)), body
-	})
+	return c.measure(b.clients, b.total, r.status, func(n int) (string, []byte) { return heads[n], all[n] })
+}
+
+// prepare makes the requests of a run, whose bodies all differ: the time in a
+// gzip header is the upload's number.
+func (b burst) prepare(r rival, bodies [][]byte) (heads []string, all [][]byte) {
+	for n := range b.total {
+		body := append([]byte(nil), bodies[n%len(bodies)]...)
+		binary.LittleEndian.PutUint32(body[4:], uint32(n+1))
+		heads, all = append(heads, r.head(n, body)), append(all, body)
+	}
+	return heads, all
 }
 
 // rest lets the disk finish what the run before left to it: one contestant's
