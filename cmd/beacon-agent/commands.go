@@ -50,9 +50,12 @@ func (p *person) once() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "once", Short: "Pull policy, send an inventory and what else waits, then exit", Args: cli.Args(cobra.NoArgs),
-		Long: `Pull policy, take and send an inventory, and wait until the outbox is empty.
+		Long: `Pull policy, take and send an inventory, and wait until a beacon has everything.
 Exits with 0 only if everything arrived. If no bundle applies to this device it
-says so, sends its inventory all the same and exits with 0.`,
+says so, sends its inventory all the same and exits with 0.
+
+A file that the policy wants to be further up before it is forgotten (setting
+ForgetAt) stays in the outbox meanwhile; later runs ask how far it got.`,
 		RunE: p.with(func(cmd *cobra.Command, a *agentside.Agent) error {
 			out, err := a.Once(cmd.Context(), timeout)
 			if out.Warning != "" {
