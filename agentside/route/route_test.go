@@ -117,7 +117,7 @@ func TestRouteGoesBackToPreferred(t *testing.T) {
 		p.mu.Unlock()
 		p.set("a", true)
 		time.Sleep(5 * time.Minute)
-		if got := order(t, r); got != "ab" || len(r.state.Probe(time.Now())) != 0 {
+		if got := order(t, r); got != "ab" || r.Standings()[0].Failures != 0 {
 			t.Errorf("after a came back: %s", got)
 		}
 		p.mu.Lock()
