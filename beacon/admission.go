@@ -1,135 +1,209 @@
 package beacon
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"strings"
+	"time"
 
+	"inventorybeacon/beacon/admission"
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/contact"
+	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/spool"
 )
 
-// largeShare of the uploads taken at once may be large; the rest is for those
-// that fit in memory, which is most of them.
-const largeShare = 4
-
-// slots count something that is limited.
-type slots struct {
-	limit int64
-	taken atomic.Int64
+// Limits are what [Agents] takes on beside InFlight. The zero value bounds
+// nothing.
+type Limits struct {
+	// Rates bounds how often senders ask; nil does not.
+	Rates *admission.Rates
+	// Held returns what the spool holds of a source; nil means that nobody has a
+	// quota. Device is one device's, Child that of a beacon that relays, and of the
+	// devices without a name behind one address.
+	Held          func(source string) (files int, bytes int64)
+	Device, Child admission.Share
+	// BytesInFlight bounds what the bodies being taken add up to.
+	BytesInFlight int64
+	// Uploads is the most uploads that ever come back in a second.
+	Uploads float64
 }
 
-func (s *slots) enter() bool {
-	if s.taken.Add(1) > s.limit {
-		s.taken.Add(-1)
-		return false
+const (
+	// largeShare of the uploads taken at once may be large; the rest is for those
+	// that fit in memory, which is most of them.
+	largeShare = 4
+	// crawlers bounds the senders that are so slow that their small bodies collect
+	// without a place. Each costs its connection and some KiB of the memory budget.
+	crawlers = 4096
+	// unlimited is what the come-back schedule takes for no bound.
+	unlimited = 1e6
+)
+
+// How long a refused sender stays away at least. Longer spares both sides
+// requests that are refused again; shorter brings files in sooner.
+const (
+	fullRetry     = time.Minute     // a disk does not empty itself at once
+	stoppingRetry = 2 * time.Second // until there is a beacon again
+)
+
+// A gate is what admission has to remember.
+type gate struct {
+	places, large admission.Places
+	quota         admission.Quota
+	crawling      slots
+	// returns says when who was refused comes again, and largeReturns the same for
+	// bodies that found no place among the large ones: those take longer.
+	returns, largeReturns *comeback.Schedule
+}
+
+func (a *Agents) openGate() {
+	most := a.Limits.Uploads
+	if most <= 0 {
+		most = unlimited
 	}
-	return true
+	g := &a.gate
+	g.places = admission.Places{Limit: a.InFlight, Bytes: a.Limits.BytesInFlight}
+	g.large = admission.Places{Limit: max(1, a.InFlight/largeShare)}
+	g.quota.Held = a.Limits.Held
+	g.crawling.limit = crawlers
+	// Until it is measured, a place is taken to serve one upload a second.
+	g.returns = comeback.New(float64(a.InFlight), most)
+	g.largeReturns = comeback.New(float64(g.large.Limit), most)
 }
-
-func (s *slots) leave() { s.taken.Add(-1) }
-
-func (s *slots) half() bool { return s.taken.Load()*2 > s.limit }
 
 // admit decides about an upload before its body is read. The caller must call
-// leave when it is done with it. The wait of who is sent away follows from who
-// they are.
-func (a *Agents) admit(d spool.Draft, sender string) (leave func(), err error) {
+// the pass's leave when it is done with it.
+func (a *Agents) admit(r *http.Request, d spool.Draft) (*pass, error) {
+	now := time.Now()
+	p := &pass{a: a, caller: callerOf(d), source: source(d), share: a.shareOf(d)}
 	if a.drain.started() {
-		return nil, busy("this beacon is stopping", stoppingRetry, sender)
+		return nil, a.stopping(p.caller)
 	}
 	if d.MaxBytes > 0 && d.Length > d.MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes; %s may have %d", uploads.ErrTooLarge, d.Length, d.Kind, d.MaxBytes)
 	}
-	if err := a.Room(d.Length); err != nil {
-		return nil, &verdict{err: err, retry: fullRetry, sender: sender}
+	if err := a.Room(p.caller.Class, d.Length); err != nil {
+		return nil, a.full(err, p.caller)
 	}
-	if !a.uploads.enter() {
-		return nil, busy("too many uploads at once", busyRetry, sender)
+	if wait := a.gate.returns.Arrive(now, p.caller, a.pressed()); wait > 0 {
+		return nil, busy("others were promised this moment", admission.Turn, wait)
 	}
-	if !a.drain.enter() {
-		a.uploads.leave()
-		return nil, busy("this beacon is stopping", stoppingRetry, sender)
+	if err := p.enter(d.Length); err != nil {
+		return nil, err
 	}
-	return func() { a.drain.leave(); a.uploads.leave() }, nil
+	a.gate.returns.Admit(now, p.caller)
+	return p, nil
+}
+
+// full turns an upload away for which there is no room.
+func (a *Agents) full(err error, c comeback.Caller) error {
+	v := &verdict{err: err, reason: admission.Spool, after: a.gate.returns.Refuse(time.Now(), c, fullRetry)}
+	if e, ok := errors.AsType[*DiskError](err); ok {
+		v.reason = e.Reason
+	}
+	if e, ok := errors.AsType[*admission.QuotaError](err); ok {
+		v.err, v.reason = fmt.Errorf("%w: %w", uploads.ErrFull, err), e.Reason
+	}
+	return v
+}
+
+func (a *Agents) stopping(c comeback.Caller) error {
+	return busy("this beacon is stopping", admission.Stopping, a.gate.returns.Refuse(time.Now(), c, stoppingRetry))
+}
+
+// crowded turns an upload away because as many are taken as can be.
+func crowded(s *comeback.Schedule, c comeback.Caller, why string, reason admission.Reason) error {
+	now := time.Now()
+	s.Full(now)
+	return busy(why, reason, s.Refuse(now, c, 0))
 }
 
 // pressed reports whether slow senders keep others waiting.
-func (a *Agents) pressed() bool { return a.uploads.half() || a.slots.half() || a.Pressed() }
-
-// drain lets uploads finish and no new one begin.
-type drain struct {
-	mu       sync.Mutex
-	stopping bool
-	inside   int
-	empty    chan struct{} // closed once stopping and nothing is inside
+func (a *Agents) pressed() bool {
+	g := &a.gate
+	return g.places.Half() || g.large.Half() || g.crawling.half() || a.Pressed()
 }
 
-func (d *drain) started() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.stopping
+// source is who an upload would count against if it were held.
+func source(d spool.Draft) string {
+	return uploads.Upload{Via: d.Via, Device: d.Device, Peer: d.Peer}.Source()
 }
 
-func (d *drain) enter() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.stopping {
-		return false
+func (a *Agents) shareOf(d spool.Draft) admission.Share {
+	if len(d.Via) > 0 || d.Device.IsZero() {
+		return a.Limits.Child
 	}
-	d.inside++
-	return true
+	return a.Limits.Device
 }
 
-func (d *drain) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.inside--
-	d.check()
-}
-
-func (d *drain) check() {
-	if d.stopping && d.inside == 0 {
-		close(d.empty)
+// callerOf says who comes back. A device's files of one class come one after the
+// other; those of a relaying beacon have to be told apart by device, too.
+func callerOf(d spool.Draft) comeback.Caller {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, s := range []string{strings.Join(d.Via, "\n"), d.AgentID, d.Device.Key().String(), d.Peer} {
+		h.WriteString(s)
+		h.WriteByte(0)
 	}
+	return comeback.Caller{ID: h.Sum64(), Class: admission.ClassOf(d.Kind)}
 }
 
-// start begins; the channel is closed when the last upload has left.
-func (d *drain) start() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.stopping {
-		d.stopping, d.empty = true, make(chan struct{})
-		d.check()
+// anybody is the caller of a request that is no upload.
+func (a *Agents) anybody(r *http.Request) comeback.Caller {
+	d := spool.Draft{Peer: a.peer(r).String(), AgentID: agentOf(r).ID, Kind: "UsageData"}
+	return callerOf(d)
+}
+
+// rated refuses a request whose sender, or all together, ask too often.
+func (a *Agents) rated(r *http.Request) error {
+	if a.Limits.Rates == nil {
+		return nil
 	}
-	return d.empty
-}
-
-// Drain makes the reachability check answer 503, turns new uploads away and
-// returns a channel that is closed when the last one is done. Downloads go on.
-func (a *Agents) Drain() <-chan struct{} { return a.drain.start() }
-
-// health remembers whether the spool could store the last upload it got.
-type health struct{ failure atomic.Pointer[error] }
-
-// note takes how an upload ended. What the sender did wrong says nothing about
-// the spool, and neither does an answer that sends it away.
-func (h *health) note(sender, err error) {
-	switch status, _ := judge(err); {
-	case err == nil:
-		h.failure.Store(nil)
-	case sender == nil && status == http.StatusInternalServerError && !errors.Is(err, context.Canceled):
-		h.failure.Store(&err)
+	s := admission.Sender{Peer: a.peer(r), Name: r.URL.Path}
+	if len(r.Header[contact.Header]) > 0 {
+		s.Agent = agentOf(r).ID
 	}
+	if via, err := hop.ParseVia(r.Header[hop.ViaHeader]); err == nil && len(via) > 0 {
+		s.Child = via[len(via)-1]
+	}
+	wait, why := a.Limits.Rates.Allow(time.Now(), a.endpoint(r), s)
+	switch {
+	case wait == 0:
+		return nil
+	case why == admission.RateBeacon:
+		return busy("all senders together ask too often", why, wait)
+	}
+	return &verdict{err: fmt.Errorf("%w: %s", errTooOften, why), reason: why, after: wait}
 }
 
-// Trouble says why uploads cannot be stored, or nil.
-func (a *Agents) Trouble() error {
-	if err := a.health.failure.Load(); err != nil {
-		return fmt.Errorf("the last upload could not be stored: %w", *err)
+// endpoint says what a request counts as. Whatever is not plainly one of the
+// others is asking.
+func (a *Agents) endpoint(r *http.Request) admission.Endpoint {
+	if brings(r.Method) {
+		return admission.Upload
+	}
+	if n := len(a.Download); len(r.URL.Path) > n && strings.EqualFold(r.URL.Path[1:1+n], a.Download) {
+		return admission.Policy
+	}
+	return admission.Ask
+}
+
+// last refuses what is no policy while even that may run out of disk.
+func (a *Agents) last(r *http.Request) error {
+	if err := a.Room(comeback.Inventory, 0); err != nil {
+		if e, ok := errors.AsType[*DiskError](err); ok && e.Reason == admission.DiskLast {
+			return a.full(err, a.anybody(r))
+		}
 	}
 	return nil
+}
+
+// taken is how many uploads are being taken.
+func (a *Agents) taken() int {
+	places, _ := a.gate.places.Taken()
+	return places + int(a.gate.crawling.taken.Load())
 }

@@ -27,6 +27,7 @@ import (
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/content"
 	"inventorybeacon/uploads/custody"
 	"inventorybeacon/uploads/spool"
 )
@@ -55,6 +56,8 @@ type Agents struct {
 	Policies func() Snapshot
 	Spool    Spool
 	Kinds    *uploads.Kinds
+	// Rules say for which kinds bad content is refused.
+	Rules content.Rules
 	// Room returns a [DiskError] while the disk is too full for an upload of a
 	// class and so many bytes (-1: unknown).
 	Room func(c comeback.Class, bytes int64) error
@@ -109,7 +112,7 @@ func (a *Agents) routes() *mux.Router {
 	r.Handle(up, a.handle(get(a.reachable)))
 	r.Handle(up+"/", a.handle(get(a.reachable)))
 	if a.Resumption.Store != nil {
-		r.Handle(up+"/{parts:(?i:\.resumable)}/{id:[^/]+}", a.handle(a.partMethods()))
+		r.Handle(up+"/{parts:(?i:[.]resumable)}/{id:[^/]+}", a.handle(a.partMethods()))
 	}
 	r.Handle(up+"/{path:.+}", a.handle(a.uploadMethods(methods{http.MethodPut: a.put, http.MethodHead: a.head, http.MethodGet: a.receipt})))
 	r.NotFoundHandler = a.handle(methods{"": notFound})

@@ -440,36 +440,6 @@ func TestFullDiskRefusesUploadsAlone(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreBounded(t *testing.T) {
-	c := load(t, t.TempDir(), config.Flags{})
-	c.Limits.Connections = 1
-	at, _ := start(t, beacon.Options{Config: c})
-	first, second := &http.Transport{}, &http.Transport{}
-	defer second.CloseIdleConnections()
-	if status, _ := request(t, &http.Client{Transport: first}, "GET", at.Agents[0]+"/ManageSoftRL/", ""); status != 200 {
-		t.Fatalf("%d", status)
-	}
-	answered := make(chan int, 1)
-	go func() {
-		resp, err := (&http.Client{Transport: second}).Get(at.Agents[0] + "/ManageSoftRL/")
-		if err != nil {
-			answered <- 0
-			return
-		}
-		resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
-	select {
-	case status := <-answered:
-		t.Errorf("the second connection was served beside the first: %d", status)
-	case <-time.After(200 * time.Millisecond):
-	}
-	first.CloseIdleConnections()
-	if status := <-answered; status != 200 {
-		t.Errorf("after the first was closed: %d", status)
-	}
-}
-
 // A large file is not kept in memory; what is served of it is still itself.
 func TestLargeFileIsServedFromDisk(t *testing.T) {
 	dir := t.TempDir()

@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// collected is how much of a body arrives before it takes one of the slots:
-	// a slow sender of a small file costs memory, never a slot.
-	collected = 64 << 10
 	// leastRate over rateWindow is what a sender must keep up while others wait.
 	// A higher rate frees slots sooner; a lower one forgives worse lines.
 	leastRate  = 1 << 10 // bytes a second
@@ -36,10 +33,9 @@ type body struct {
 	a      *Agents
 	r      io.Reader
 	rc     *http.ResponseController
-	sender string
+	pass   *pass
 	err    error
-	slot   bool
-	read   int64
+	latest int // bytes that the pass has not been told of
 
 	armed       time.Time // when the read deadline was last set
 	window      time.Time // since when windowBytes came
@@ -49,8 +45,8 @@ type body struct {
 	wideWant []byte
 }
 
-func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, sender string, wide []byte) *body {
-	b := &body{a: a, r: r.Body, rc: http.NewResponseController(w), sender: sender, wideWant: wide, window: time.Now()}
+func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, p *pass, wide []byte) *body {
+	b := &body{a: a, r: r.Body, rc: http.NewResponseController(w), pass: p, wideWant: wide, window: time.Now()}
 	if wide != nil {
 		b.wide = sha512.New()
 	}
@@ -59,24 +55,17 @@ func (a *Agents) newBody(w http.ResponseWriter, r *http.Request, sender string, 
 	return b
 }
 
-// done gives back what the body took.
-func (b *body) done() {
-	if b.slot {
-		b.a.slots.leave()
-	}
-}
-
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if b.err = b.takeSlot(); b.err != nil {
+	if b.err = b.pass.moved(b.latest); b.err != nil {
 		return 0, b.err
 	}
 	b.arm(time.Now())
 	n, err := b.r.Read(p)
-	b.read += int64(n)
+	b.latest = n
 	b.windowBytes += int64(n)
 	if b.wide != nil {
 		b.wide.Write(p[:n]) // never fails
@@ -87,6 +76,7 @@ func (b *body) Read(p []byte) (int, error) {
 			b.err = fmt.Errorf("%w: sha-512", uploads.ErrDigest)
 			return n, b.err
 		}
+		b.pass.complete()
 		// While the file is stored, silence is no stall.
 		b.rc.SetReadDeadline(time.Time{}) // a recorder in a test has none
 		return n, io.EOF
@@ -96,17 +86,6 @@ func (b *body) Read(p []byte) (int, error) {
 		b.err = b.tooSlow(time.Now())
 	}
 	return n, b.err
-}
-
-// takeSlot is where a body that turned out to be large waits its turn.
-func (b *body) takeSlot() error {
-	if b.slot || b.read < collected {
-		return nil
-	}
-	if b.slot = b.a.slots.enter(); !b.slot {
-		return busy("too many large uploads at once", busyRetry, b.sender)
-	}
-	return nil
 }
 
 // arm lets the next read take as long as the idle limit. Arming on every small

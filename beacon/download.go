@@ -111,7 +111,7 @@ func (a *Agents) again(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if err := a.give(w, r, ans); err != nil {
-		a.handle(methods{"": func(http.ResponseWriter, *http.Request) error { return err }}).ServeHTTP(w, r)
+		a.refuse(err).ServeHTTP(w, r)
 	}
 	return true
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"inventorybeacon/beacon"
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
@@ -168,7 +169,7 @@ func newSite(t testing.TB) *site {
 		Name: "beacon-1", Download: "ManageSoftDL", Upload: "ManageSoftRL",
 		Policies: func() beacon.Snapshot { return s.snapshot },
 		Spool:    s.spool, Kinds: kinds,
-		Room: func(int64) error {
+		Room: func(comeback.Class, int64) error {
 			if s.full {
 				return uploads.ErrFull
 			}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"inventorybeacon/beacon/config"
@@ -39,7 +41,7 @@ func (b *Beacon) openFronts(context.Context) error {
 		if err != nil {
 			return err
 		}
-		f, err := b.open(l.Address, most, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f, err := b.open(l.Address, b.crowd(most), secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			b.agents.serve(w, r)
 		}))
 		if err != nil {
@@ -58,8 +60,21 @@ func (b *Beacon) openFronts(context.Context) error {
 	return nil
 }
 
-func (b *Beacon) open(address string, limit int, secure *tls.Config, h http.Handler) (*front, error) {
-	f, err := listen(address, limit, secure, h, b.log)
+// crowd bounds one listener's connections. Unless it is configured, one address
+// gets half of them, but for a proxy on this machine.
+func (b *Beacon) crowd(most int) *crowd {
+	perPeer, proxies := b.config.Limits.ConnectionsPerPeer, config.Addrs(b.config.TrustedProxies)
+	preset := perPeer == 0
+	if preset {
+		perPeer = (most + 1) / 2
+	}
+	return newCrowd(most, max(0, perPeer), func(a netip.Addr) bool {
+		return preset && a.IsLoopback() || slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
+}
+
+func (b *Beacon) open(address string, c *crowd, secure *tls.Config, h http.Handler) (*front, error) {
+	f, err := listen(address, c, secure, h, b.log)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +127,7 @@ func loopback(a net.Addr) bool {
 // openAdmin binds the administrators' addresses.
 func (b *Beacon) openAdmin(context.Context) error {
 	admin := &Admin{Ready: b.Ready, Metrics: b.metrics}
-	f, err := b.open(b.config.Admin, adminConnections, nil, admin.Handler())
+	f, err := b.open(b.config.Admin, newCrowd(adminConnections, 0, nil), nil, admin.Handler())
 	if err != nil {
 		return fmt.Errorf("administrators' address: %w", err)
 	}
@@ -121,7 +136,7 @@ func (b *Beacon) openAdmin(context.Context) error {
 	if b.config.Metrics == "" {
 		return nil
 	}
-	m, err := b.open(b.config.Metrics, adminConnections, nil, admin.MetricsHandler())
+	m, err := b.open(b.config.Metrics, newCrowd(adminConnections, 0, nil), nil, admin.MetricsHandler())
 	if err != nil {
 		return fmt.Errorf("metrics address: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -15,17 +14,22 @@ import (
 	"strings"
 	"time"
 
+	"inventorybeacon/beacon/admission"
 	"inventorybeacon/policy"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/parent/problem"
+	"inventorybeacon/uploads/resumable"
 )
 
 // Errors about the request itself.
 var (
 	errNoPath     = errors.New("nothing is served at this path")
 	errMethod     = errors.New("this path does not take this method")
+	errNoUpload   = errors.New("no such unfinished upload")
+	errOffset     = errors.New("another offset")
 	errNotHeld    = errors.New("this beacon issued no receipt for it")
 	errBadRequest = errors.New("bad request")
+	errTooOften   = errors.New("asked too often")
 	errNoLength   = errors.New("an HTTP/1.0 request with a body needs a Content-Length")
 	errBadRange   = errors.New("no part of the range exists")
 	errEncoded    = fmt.Errorf("%w: a body is taken as it is, without Content-Encoding", uploads.ErrBadKind)
@@ -43,14 +47,21 @@ var verdicts = []struct {
 	{uploads.ErrBadKind, http.StatusUnsupportedMediaType, problem.BadKind},
 	{uploads.ErrTooLarge, http.StatusRequestEntityTooLarge, problem.TooLarge},
 	{uploads.ErrDigest, http.StatusUnprocessableEntity, problem.DigestMismatch},
+	{uploads.ErrContent, http.StatusUnprocessableEntity, problem.BadContent},
 	{uploads.ErrLoop, http.StatusLoopDetected, problem.Loop},
 	{uploads.ErrFull, http.StatusInsufficientStorage, problem.SpoolFull},
+	{errTooOften, http.StatusTooManyRequests, problem.Busy},
 	{uploads.ErrClosed, http.StatusServiceUnavailable, problem.Busy},
 	{policy.ErrNone, http.StatusNotFound, problem.NotFound},
 	{policy.ErrNoFile, http.StatusNotFound, problem.NotFound},
 	{errNoPath, http.StatusNotFound, problem.NotFound},
 	{errMethod, http.StatusMethodNotAllowed, problem.MethodNotAllowed},
 	{errNotHeld, http.StatusNotFound, problem.NotFound},
+	{errNoUpload, http.StatusNotFound, problem.NotFound},
+	{errOffset, http.StatusConflict, problem.OffsetMismatch},
+	{resumable.ErrGone, http.StatusGone, problem.Gone},
+	{resumable.ErrLength, http.StatusBadRequest, problem.BadRequest},
+	{resumable.ErrSmall, http.StatusBadRequest, problem.BadRequest},
 	{errBadRange, http.StatusRequestedRangeNotSatisfiable, problem.BadRange},
 	{errNoLength, http.StatusLengthRequired, problem.LengthRequired},
 	{errBadRequest, http.StatusBadRequest, problem.BadRequest},
@@ -72,31 +83,12 @@ var words = map[problem.Code]string{
 	problem.Loop:      "this file has been here before, or at a beacon of the same name, or has passed too many",
 }
 
-// Retry-After values: the least wait, and the span over which senders that
-// were turned away together are spread. A longer span flattens their return; a
-// shorter one brings files in sooner.
-var (
-	busyRetry     = retry{5 * time.Second, 30 * time.Second}
-	fullRetry     = retry{60 * time.Second, 240 * time.Second}
-	stoppingRetry = retry{2 * time.Second, 8 * time.Second}
-)
-
-type retry struct{ least, spread time.Duration }
-
-// seconds returns the header's value for one sender: stable, so that asking
-// again does not gain a better place.
-func (r retry) seconds(sender string) string {
-	h := fnv.New32a()
-	h.Write([]byte(sender)) // never fails
-	return strconv.Itoa(int((r.least + r.spread*time.Duration(h.Sum32()%1024)/1024).Seconds()))
-}
-
 // A verdict is an error with more to its answer than the table says.
 type verdict struct {
 	err    error
-	retry  retry
-	sender string
-	allow  string // for 405
+	reason admission.Reason // the limit that was met, if it was one
+	after  time.Duration    // Retry-After, in whole seconds
+	allow  string           // for 405
 	extra  func(http.Header)
 	// kind is the problem's type, if it is one that others know too, and members
 	// are the further ones that its document then has.
@@ -108,8 +100,8 @@ func (v *verdict) Error() string { return v.err.Error() }
 func (v *verdict) Unwrap() error { return v.err }
 
 // busy turns a sender away for a while.
-func busy(why string, r retry, sender string) error {
-	return &verdict{err: fmt.Errorf("%w: %s", uploads.ErrClosed, why), retry: r, sender: sender}
+func busy(why string, reason admission.Reason, after time.Duration) error {
+	return &verdict{err: fmt.Errorf("%w: %s", uploads.ErrClosed, why), reason: reason, after: after}
 }
 
 // A handler answers, or returns why not without having written anything.
@@ -127,6 +119,11 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
 		return &verdict{err: errMethod, allow: strings.Join(slices.Sorted(maps.Keys(m)), ", ")}
 	}
 	return h(w, r)
+}
+
+// refuse is a handler that answers every request with err.
+func (a *Agents) refuse(err error) http.Handler {
+	return a.handle(methods{"": func(http.ResponseWriter, *http.Request) error { return err }})
 }
 
 // judge looks an error up.
@@ -149,10 +146,13 @@ func (a *Agents) handle(m methods) http.Handler {
 		}
 		status, code := judge(err)
 		if _, ok := errors.AsType[*verdict](err); !ok && (code == problem.SpoolFull || code == problem.Busy) {
-			err = &verdict{err: err, retry: fullRetry, sender: a.peer(r).String()}
+			err = a.full(err, a.anybody(r))
 		}
 		a.log(r, status, code, err)
 		a.Metrics.refused(r.Method, code)
+		if v, ok := errors.AsType[*verdict](err); ok {
+			a.Metrics.limited(v.reason)
+		}
 		a.sighted(r, status, code)
 		if errors.Is(err, context.Canceled) {
 			panic(http.ErrAbortHandler) // nobody is left to read an answer
@@ -241,8 +241,8 @@ func (v *verdict) headers(h http.Header) {
 	if v.allow != "" {
 		h["Allow"] = []string{v.allow}
 	}
-	if v.retry != (retry{}) {
-		h["Retry-After"] = []string{v.retry.seconds(v.sender)}
+	if v.after > 0 {
+		h["Retry-After"] = []string{strconv.Itoa(int(v.after / time.Second))}
 	}
 	if v.extra != nil {
 		v.extra(h)

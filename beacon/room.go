@@ -5,36 +5,34 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/disk"
-
+	"inventorybeacon/beacon/admission"
+	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/uploads"
 )
 
-// Without a configured watermark a twentieth of the disk stays free, at most
-// 256 MiB: enough for policy and the catalogue to go on.
-const (
-	freeShare = 20
-	mostFree  = 256 << 20
-)
-
-func (b *Beacon) leastFree() int64 {
-	if n := int64(b.config.Spool.MinFree); n > 0 {
-		return n
-	}
-	u, err := disk.Usage(b.config.Data)
-	if err != nil {
-		return mostFree
-	}
-	return min(mostFree, int64(u.Total/freeShare))
+// A DiskError is a disk, or a spool, that is too full. It matches
+// [uploads.ErrFull].
+type DiskError struct {
+	Reason admission.Reason
+	text   string
 }
 
-// A room decides whether the disk takes an upload.
+func (e *DiskError) Error() string { return fmt.Sprintf("%v: %s", uploads.ErrFull, e.text) }
+
+// Unwrap returns [uploads.ErrFull].
+func (e *DiskError) Unwrap() error { return uploads.ErrFull }
+
+// A room decides whether the disk and the spool take an upload.
 type room struct {
 	free  func() (int64, error)
-	least int64
+	marks admission.Watermarks
+	// files is how many the spool holds, of which it may hold most; 0 is no bound.
+	files func() int
+	most  int
 
 	mu    sync.Mutex
 	left  int64
+	held  int
 	err   error
 	asked time.Time
 }
@@ -43,20 +41,51 @@ type room struct {
 // costs a system call an upload; less often lets a burst overshoot further.
 const roomEvery = 100 * time.Millisecond
 
-func (r *room) check(bytes int64) error {
+// check takes room for an upload of a class and so many bytes, or says why not.
+func (r *room) check(c comeback.Class, bytes int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := time.Now(); now.Sub(r.asked) > roomEvery {
-		r.left, r.err = r.free()
-		r.asked = now
-	}
+	r.look(time.Now())
 	if r.err != nil {
 		return fmt.Errorf("look at the disk: %w", r.err)
 	}
+	if r.most > 0 && r.held >= r.most {
+		return &DiskError{admission.Spool, fmt.Sprintf("%d files are held, as many as may be", r.held)}
+	}
 	left := r.left - max(bytes, 0)
-	if left < r.least {
-		return fmt.Errorf("%w: %d bytes would be free, %d must stay", uploads.ErrFull, max(left, 0), r.least)
+	if reason, refused := r.marks.Refuses(c, left); refused {
+		return &DiskError{reason, fmt.Sprintf("%d bytes would be free; %s must stay", max(left, 0), r.must(reason))}
 	}
 	r.left = left // until the disk is asked again
+	if bytes != 0 {
+		r.held++
+	}
 	return nil
+}
+
+func (r *room) look(now time.Time) {
+	if now.Sub(r.asked) <= roomEvery {
+		return
+	}
+	r.left, r.err = r.free()
+	r.held = r.files()
+	r.asked = now
+}
+
+func (r *room) must(reason admission.Reason) string {
+	if reason == admission.DiskLow {
+		return fmt.Sprintf("%d, before logs are taken,", r.marks.Logs)
+	}
+	return fmt.Sprint(r.marks.Uploads)
+}
+
+// below says which watermark the disk is under, empty for none.
+func (r *room) below() admission.Reason {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.look(time.Now())
+	if r.err != nil {
+		return ""
+	}
+	return r.marks.Below(r.left)
 }

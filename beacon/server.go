@@ -66,17 +66,20 @@ func unwanted(h http.Handler) http.Handler {
 // A front is a server and where it listens.
 type front struct {
 	ln     net.Listener
+	crowd  *crowd // nil if the listener is the caller's
 	server *http.Server
 }
 
-// listen opens a front. With a TLS configuration it speaks HTTPS and HTTP/2.
-func listen(address string, limit int, secure *tls.Config, h http.Handler, log *slog.Logger) (*front, error) {
+// listen opens a front that c's bounds apply to. With a TLS configuration it
+// speaks HTTPS and HTTP/2.
+func listen(address string, c *crowd, secure *tls.Config, h http.Handler, log *slog.Logger) (*front, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	f := &front{ln: limited(ln, limit), server: newServer(h, log)}
-	f.server.TLSConfig = secure
+	c.Listener = ln
+	f := &front{ln: c, crowd: c, server: newServer(h, log)}
+	f.server.TLSConfig, f.server.ConnState = secure, c.state
 	return f, nil
 }
 
@@ -135,46 +138,4 @@ func serveFronts(ctx context.Context, fronts []*front, drain func() <-chan struc
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// limited bounds the connections of ln, so that they cannot take every file
-// descriptor that the spool and the relay need.
-func limited(ln net.Listener, n int) net.Listener {
-	return &limitedListener{ln, make(chan struct{}, n), make(chan struct{}), sync.Once{}}
-}
-
-type limitedListener struct {
-	net.Listener
-	taken chan struct{}
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.taken <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.taken
-		return nil, err
-	}
-	return &limitedConn{c, sync.OnceFunc(func() { <-l.taken })}, nil
-}
-
-func (l *limitedListener) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *limitedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
 }

@@ -27,7 +27,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		return fmt.Errorf("open catalogue: %w", err)
 	}
 	b.closers = append(b.closers, b.catalogue.Close)
-	b.quarantine, err = quarantine.Open(b.path(config.QuarantineDir))
+	b.quarantine, err = quarantine.Open(b.path(config.QuarantineDir), b.quarantineOptions())
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	b.spool, err = spool.Open(b.path(config.SpoolDir), spool.Options{
 		SegmentBytes: int64(b.config.Spool.Segment), Recycle: true, MemoryBudget: int64(b.config.Spool.Memory),
 		MaxFiles: limits.Files,
-		Beacon: b.name, Sinks: sinks, Observe: b.observe, Log: b.log,
+		Beacon:   b.name, Sinks: sinks, Observe: b.observe, Log: b.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open spool: %w", err)
@@ -50,8 +50,10 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		InFlight: b.config.Limits.InFlight, Idle: b.config.Limits.Idle, Proxies: config.Addrs(b.config.TrustedProxies),
 		Signer: b.signer, Wanted: b.wanted, Metrics: b.metrics, Log: b.log,
 	}
+	b.agents.Limits = b.agentLimits(limits)
+	b.agents.Rules = b.config.ContentRules()
 	b.agents.Handler()
-	return nil
+	return b.openGate(kinds)
 }
 
 // canonical spells kinds as their folders are.

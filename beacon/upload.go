@@ -49,12 +49,12 @@ func (a *Agents) put(w http.ResponseWriter, r *http.Request) error {
 	if err := framed(r); err != nil {
 		return err
 	}
+	if a.inParts(r) {
+		return a.create(w, r, kind, name)
+	}
 	d, err := a.draft(r, kind, name)
 	if err != nil {
 		return err
-	}
-	if a.inParts(r) {
-		return a.create(w, r, d)
 	}
 	receipt, err := a.take(w, r, d)
 	if err != nil {
@@ -70,15 +70,19 @@ func (a *Agents) take(w http.ResponseWriter, r *http.Request, d spool.Draft) (no
 	if err != nil {
 		return none, err
 	}
-	sender := d.Peer + d.Device.String()
-	leave, err := a.admit(d, sender)
+	p, err := a.admit(r, d)
 	if err != nil {
 		return none, err
 	}
-	defer leave()
-	b := a.newBody(w, r, sender, wide)
-	defer b.done()
-	content := placed(&d, b)
+	defer p.leave()
+	b := a.newBody(w, r, p, wide)
+	content, err := a.inspect(&d, b)
+	if err != nil {
+		return none, err
+	}
+	if err := p.claim(source(d)); err != nil {
+		return none, err
+	}
 	receipt, err := a.Spool.Accept(r.Context(), d, content)
 	a.health.note(b.err, err)
 	if b.err != nil { // the sender's doing, whatever became of it further down
@@ -87,6 +91,7 @@ func (a *Agents) take(w http.ResponseWriter, r *http.Request, d spool.Draft) (no
 	if err != nil {
 		return none, fmt.Errorf("accept %s/%s: %w", d.Kind, d.Name, err)
 	}
+	p.served()
 	a.accepted(r, d, receipt)
 	return receipt, nil
 }
@@ -176,7 +181,9 @@ func (a *Agents) head(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errBadRequest, err)
 		}
-		receipt, held = a.Spool.FindExact(kind.Folder, name, d)
+		if receipt, held = a.Spool.FindExact(kind.Folder, name, d); !held {
+			return a.unfinished(r, kind, name, d)
+		}
 	} else {
 		receipt, held = a.Spool.Find(kind.Folder, name)
 	}

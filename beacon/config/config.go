@@ -37,6 +37,10 @@ type Config struct {
 	Relay        []Relay `yaml:"relay"`
 	Spool        Spool   `yaml:"spool"`
 	Limits       Limits  `yaml:"limits"`
+	// Content is about the check of what uploads hold, Quarantine about what it,
+	// or a destination, refused.
+	Content    Content    `yaml:"content"`
+	Quarantine Quarantine `yaml:"quarantine"`
 	// AgentNetworks are never dialled, whatever else is configured.
 	AgentNetworks []Prefix `yaml:"agent_networks"`
 	// TrustedProxies are the peers whose X-Forwarded-For counts.
@@ -74,6 +78,9 @@ type Roots struct {
 type Kind struct {
 	Extensions []string `yaml:"extensions"`
 	Max        Bytes    `yaml:"max"`
+	// Check says what becomes of files whose content is bad: "refuse", "flag" or
+	// "off"; empty refuses what our agents bring and flags the rest.
+	Check string `yaml:"check"`
 }
 
 // A Relay is one destination of uploads: a directory, an object store or a
@@ -134,9 +141,15 @@ type Spool struct {
 	// twentieth of the disk, at most 256 MiB. More keeps policy downloads and the
 	// catalogue safer; less takes uploads longer.
 	MinFree Bytes `yaml:"min_free"`
+	// LogFree is the free space below which logs are refused; 0 means twice MinFree.
+	LogFree Bytes `yaml:"log_free"`
+	// PolicyFree is the free space below which only policy is served; 0 means a
+	// quarter of MinFree.
+	PolicyFree Bytes `yaml:"policy_free"`
 }
 
-// Limits bound what agents can ask for at a time.
+// Limits bound what agents can ask for. Where 0 is the default, a value that
+// suits the machine is chosen, and a negative value means no limit.
 type Limits struct {
 	// InFlight is how many uploads are taken at once, a quarter of them larger
 	// than 64 KiB; above it they are told when to come back.
@@ -146,6 +159,40 @@ type Limits struct {
 	Idle time.Duration `yaml:"idle"`
 	// Connections is how many agents may be connected to each listener.
 	Connections int `yaml:"connections"`
+	// ConnectionsPerPeer is how many of them may come from one address.
+	ConnectionsPerPeer int `yaml:"connections_per_peer"`
+	// BytesInFlight bounds what the bodies being taken add up to.
+	BytesInFlight Bytes `yaml:"bytes_in_flight"`
+	// SpoolFiles is how many files may wait for their relay.
+	SpoolFiles int `yaml:"spool_files"`
+	// Device and Child bound what of them belongs to one device, and to one beacon
+	// that relays here.
+	Device Share `yaml:"device"`
+	Child  Share `yaml:"child"`
+	// Rates bound how often senders ask.
+	Rates Rates `yaml:"rates"`
+}
+
+// A Share bounds files that wait for their relay.
+type Share struct {
+	Files int   `yaml:"files"`
+	Bytes Bytes `yaml:"bytes"`
+}
+
+// Rates are requests a second, by what is asked for.
+type Rates struct {
+	Policy Rate `yaml:"policy"` // downloads
+	Upload Rate `yaml:"upload"` // everything with a body
+	Ask    Rate `yaml:"ask"`    // everything else: is it held, receipts, reachability
+}
+
+// A Rate is how many requests a second all senders together, one relaying
+// beacon, one address and one agent may make.
+type Rate struct {
+	Beacon int `yaml:"beacon"`
+	Child  int `yaml:"child"`
+	Peer   int `yaml:"peer"`
+	Agent  int `yaml:"agent"`
 }
 
 // Log is about the log on stderr.
@@ -167,6 +214,8 @@ func Default() *Config {
 		UnknownKinds: "refuse",
 		Spool:        Spool{Memory: 64 << 20},
 		Limits:       Limits{InFlight: 2048, Idle: 30 * time.Second, Connections: 16384},
+		Content:      Content{Budget: time.Minute},
+		Quarantine:   Quarantine{MaxFiles: 10_000, MaxBytes: 1 << 30, MaxAge: 90 * 24 * time.Hour},
 		Log:          Log{Level: "info"},
 	}
 }
