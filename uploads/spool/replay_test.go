@@ -271,7 +271,7 @@ func TestOpenRefusesNewerVersion(t *testing.T) {
 	}{
 		{"version", 0, []byte("3\n")},
 		{"segments/00000001.seg", 8, []byte{journal.Version + 1}},
-		{"receipts/receipts.log", 8, []byte{2}},
+		{"receipts/receipts.log", 8, []byte{3}},
 	} {
 		t.Run(path.Base(tt.file), func(t *testing.T) {
 			m := disktest.NewMemory()

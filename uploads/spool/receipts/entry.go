@@ -6,17 +6,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"path"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 )
 
 const (
-	version     = 1
-	fileMagic   = "IBrcpts\n"
-	headerBytes = 16
-
 	entryMagic = "IBe1"
 	entryFixed = 80
 	unit       = 16
@@ -29,23 +24,6 @@ const (
 	// maxBehind is as much as those bits can say.
 	maxBehind = 1<<(32-flagBits) - 1
 )
-
-func header() []byte {
-	b := make([]byte, headerBytes)
-	copy(b, fileMagic)
-	binary.LittleEndian.PutUint32(b[8:], version)
-	return b
-}
-
-func checkHeader(b []byte) error {
-	if string(b[:8]) != fileMagic {
-		return fmt.Errorf("not a receipts file")
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v > version {
-		return fmt.Errorf("%w: format %d, known is %d", journal.ErrNewer, v, version)
-	}
-	return nil
-}
 
 // An entry is the bytes of one.
 type entry []byte
@@ -81,6 +59,11 @@ func appendEntry(b []byte, e *Entry, id NameID, prev uint32, behind int) []byte 
 	le.PutUint32(raw[76:], uint32(metaLen))
 	le.PutUint32(raw[8:], crc32.Checksum(raw[12:], castagnoli))
 	return b
+}
+
+// whole leaves out what follows it.
+func (e entry) whole() entry {
+	return e[:min(int(binary.LittleEndian.Uint32(e[4:])), len(e))]
 }
 
 func (e entry) valid() bool {
@@ -129,23 +112,24 @@ func (e entry) marks(from int) []byte {
 	return e[from : len(e)-len(b)]
 }
 
-// A reader goes through a receipts file and over what is damaged in it.
+// A reader goes through a log and over what is damaged in it.
 type reader struct {
 	b     *bufio.Reader
 	at    int64
 	end   int64
-	dirty []span // what is neither entries nor zeros; the last one may lack its end
+	dirty []stretch // what is neither entries nor zeros; the last one may lack its end
 }
 
-// A span is a stretch of the file.
-type span struct{ from, to int64 }
+// A stretch is a part of the file.
+type stretch struct{ from, to int64 }
 
-// scanBytes is a bufio size that holds any entry whole.
-const scanBytes = maxEntry + unit
+// readerBytes is a bufio size that holds any entry whole.
+const readerBytes = maxEntry + unit
 
-func newReader(r io.Reader, end int64) *reader {
-	b := bufio.NewReaderSize(r, int(min(scanBytes, max(end, unit))))
-	n, _ := b.Discard(headerBytes)
+// newReader reads from start on.
+func newReader(r io.ReaderAt, start, end int64) *reader {
+	b := bufio.NewReaderSize(io.NewSectionReader(r, 0, end), int(min(readerBytes, max(end, unit))))
+	n, _ := b.Discard(int(start))
 	return &reader{b: b, at: int64(n), end: end}
 }
 
@@ -169,7 +153,7 @@ func (r *reader) next() (e entry, at int64, ok bool) {
 		}
 		if !inDirt && !isZero(b) {
 			inDirt = true
-			r.dirty = append(r.dirty, span{from: r.at})
+			r.dirty = append(r.dirty, stretch{from: r.at})
 		}
 		n, _ := r.b.Discard(unit)
 		r.at += int64(n)
@@ -201,5 +185,3 @@ func isZero(b []byte) bool {
 	}
 	return true
 }
-
-func dirOf(name string) string { return path.Dir(name) }

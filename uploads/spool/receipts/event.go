@@ -2,6 +2,8 @@ package receipts
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"iter"
 	"slices"
 
@@ -16,37 +18,160 @@ type Event struct {
 	Mark  *journal.Mark // nil: it was accepted
 }
 
+// windowEvents is how many events are held in memory at once, some 250 bytes
+// each. Fewer make the files be read more often: each is read once for every so
+// many events that lie between its first and its last.
+const windowEvents = 256 << 10
+
 // Events yields everything known with a number above after, in the order of the
 // numbers, each once. It tells nothing that was appended after it began. After
 // damage only the marks of an upload may be known.
-func (l *Log) Events(after uint64) iter.Seq2[Event, error] {
+func (a *Archive) Events(after uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for _, e := range l.events(after) {
-			if !yield(e, nil) {
+		v := a.look()
+		defer a.leave(v)
+		w := window{limit: a.o.windowEvents, end: v.last()}
+		for after < w.end {
+			if err := w.read(v, after); err != nil {
+				yield(Event{}, err)
 				return
 			}
+			for _, ref := range w.refs {
+				if e, ok := ref.event(); ok && !yield(e, nil) {
+					return
+				}
+			}
+			if len(w.refs) < w.limit {
+				return
+			}
+			after = w.refs[len(w.refs)-1].seq
 		}
 	}
 }
 
-// Losses returns the first events with a number above after that are losses, at
-// most limit, in the order of their numbers.
-func (l *Log) Losses(after uint64, limit int) ([]Event, error) {
-	all := slices.DeleteFunc(l.events(after), func(e Event) bool { return e.Mark == nil || !e.Mark.Lost() })
-	return all[:min(limit, len(all))], nil
+// last is the highest event number in it.
+func (v *view) last() (last uint64) {
+	for _, l := range v.logs {
+		last = max(last, l.highest())
+	}
+	for _, r := range v.runs {
+		last = max(last, r.Last)
+	}
+	return last
 }
 
-func (l *Log) events(after uint64) (all []Event) {
-	for _, e := range l.All() {
-		if e.Upload.Seq > after && !e.Upload.Name.IsZero() {
-			all = append(all, Event{Seq: e.Upload.Seq, Entry: e})
+// A window is the events with the next numbers.
+type window struct {
+	limit int
+	end   uint64 // what is above came later
+	bound uint64 // what is above comes in a later window
+	refs  []eventRef
+}
+
+// An eventRef is an event whose receipt is not yet read.
+type eventRef struct {
+	seq    uint64
+	order  int // of the file: what a newer one says counts
+	record *record
+}
+
+// read finds the first events after a number.
+func (w *window) read(v *view, after uint64) error {
+	w.refs, w.bound = w.refs[:0], w.end
+	order := 0
+	for _, l := range slices.Backward(v.logs) {
+		w.readLog(l, after, order)
+		order++
+	}
+	for _, r := range slices.Backward(v.runs) {
+		if err := w.readRun(r, after, order); err != nil {
+			return err
 		}
-		for _, m := range e.Marks {
-			if m.Event > after {
-				all = append(all, Event{Seq: m.Event, Entry: e, Mark: m})
+		order++
+	}
+	w.settle()
+	return nil
+}
+
+func (w *window) readLog(l *log, after uint64, order int) {
+	l.all(func(raw entry, _ uint32) bool {
+		if e, err := raw.decode(); err == nil && e.last() > after && e.Upload.Seq <= w.bound {
+			r := recordOf(e)
+			w.add(&r, e.Marks, after, order)
+		}
+		return true
+	})
+}
+
+func (w *window) readRun(r *run, after uint64, order int) error {
+	for s := r.scan(); r.Last > after && r.First <= w.bound; {
+		_, records, _, err := s.block()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			if records[i].last > after && records[i].seq <= w.bound {
+				w.offer(&records[i], after, order)
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
-	return slices.CompactFunc(all, func(a, b Event) bool { return a.Seq == b.Seq })
+	return nil
+}
+
+// offer adds a record without keeping the rest of its block.
+func (w *window) offer(of *record, after uint64, order int) {
+	marks, err := journal.DecodeMarks(of.marks, 0)
+	if err != nil {
+		return // sound bytes that say nothing: not written by this program
+	}
+	r := *of
+	r.meta, r.marks = slices.Clone(of.meta), slices.Clone(of.marks)
+	w.add(&r, marks, after, order)
+}
+
+func (w *window) add(r *record, marks []*journal.Mark, after uint64, order int) {
+	if r.seq > after && r.flags&recordNameless == 0 {
+		w.refs = append(w.refs, eventRef{r.seq, order, r})
+	}
+	for _, m := range marks {
+		if m.Event > after && m.Event <= w.bound {
+			w.refs = append(w.refs, eventRef{m.Event, order, r})
+		}
+	}
+	if len(w.refs) >= 2*w.limit {
+		w.settle()
+	}
+}
+
+// settle keeps the events with the lowest numbers.
+func (w *window) settle() {
+	slices.SortFunc(w.refs, func(a, b eventRef) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.order, b.order))
+	})
+	w.refs = slices.CompactFunc(w.refs, func(a, b eventRef) bool { return a.seq == b.seq })
+	if len(w.refs) >= w.limit {
+		w.refs = w.refs[:w.limit]
+		w.bound = w.refs[w.limit-1].seq
+	}
+}
+
+func (r eventRef) event() (e Event, ok bool) {
+	entry, err := r.record.entry()
+	if err != nil {
+		return e, false
+	}
+	return entry.event(r.seq), true
+}
+
+// event returns the event with a number that is one of its own.
+func (e *Entry) event(seq uint64) Event {
+	for _, m := range e.Marks {
+		if m.Event == seq {
+			return Event{seq, e, m}
+		}
+	}
+	return Event{Seq: seq, Entry: e}
 }
