@@ -15,6 +15,8 @@ import (
 	"inventorybeacon/beacon/config"
 )
 
+const aLog = "/ManageSoftRL/Logs/a.log"
+
 // dial connects to the host of a URL. What is read has a minute to come.
 func dial(t *testing.T, url string) (net.Conn, *bufio.Reader) {
 	t.Helper()
@@ -50,7 +52,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	at, _ := start(t, beacon.Options{Config: c})
 
 	first, r := dial(t, at.Agents[0])
-	fmt.Fprintf(first, "PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", ndi)
+	fmt.Fprintf(first, "PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", aLog)
 	if status, _ := answered(t, r); status != 100 {
 		t.Fatalf("%d", status)
 	}
@@ -77,7 +79,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := shaken.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(shaken, "PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", ndi)
+	fmt.Fprintf(shaken, "PUT %s HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", aLog)
 	if status, _ := answered(t, bufio.NewReader(shaken)); status != 100 {
 		t.Fatalf("%d", status)
 	}
@@ -94,12 +96,12 @@ func TestContinueIsSaidAfterAdmission(t *testing.T) {
 	at, _ := start(t, beacon.Options{Config: c})
 	begin := func(length int, file string) (net.Conn, *bufio.Reader, int, http.Header) {
 		conn, r := dial(t, at.Agents[0])
-		fmt.Fprintf(conn, "PUT /ManageSoftRL/Inventories/%s HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", file, length)
+		fmt.Fprintf(conn, "PUT /ManageSoftRL/Logs/%s HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", file, length)
 		status, h := answered(t, r)
 		return conn, r, status, h
 	}
 	const large = 200 << 10 // keeps its place although it is slow
-	first, r, status, _ := begin(large, "a at 20260101T000000.ndi")
+	first, r, status, _ := begin(large, "a.log")
 	if status != 100 {
 		t.Fatalf("the first was told %d", status)
 	}
@@ -107,7 +109,7 @@ func TestContinueIsSaidAfterAdmission(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a refusal", func() bool {
-		_, _, status, h := begin(5, "b at 20260101T000000.ndi")
+		_, _, status, h := begin(5, "b.log")
 		return status == 503 && h.Get("Retry-After") != "" && h.Get("Connection") == "close"
 	})
 	if _, err := first.Write(make([]byte, 100<<10)); err != nil {
@@ -116,7 +118,7 @@ func TestContinueIsSaidAfterAdmission(t *testing.T) {
 	if status, _ := answered(t, r); status != 200 {
 		t.Errorf("the first ended with %d", status)
 	}
-	second, r, status, _ := begin(5, "b at 20260101T000000.ndi")
+	second, r, status, _ := begin(5, "b.log")
 	if status != 100 {
 		t.Fatalf("with a free place: %d", status)
 	}

@@ -28,7 +28,7 @@ func share(c comeback.Class) int { return [...]int{8, 7, 6}[c] }
 func (p *Places) Enter(c comeback.Class) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken >= max(1, p.Limit*share(c)/8) {
+	if p.taken >= max(min(1, p.Limit), p.Limit*share(c)/8) {
 		return false
 	}
 	p.taken++
