@@ -138,13 +138,13 @@ func (c *campaign) examine(ctx context.Context, shelf *cutdisk.Shelf, rec *recor
 	for _, r := range c.roles {
 		cutters[r] = cutdisk.NewCutter(rec.disks[r].base, rec.disks[r].ops)
 	}
-	for _, at := range c.plan(rec, quota, rng) {
+	for i, at := range c.plan(rec, quota, rng) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		image := cutters[at.role].Cut(at.tick, at.mode, rng)
 		f.stakes += cutters[at.role].Unflushed()
-		a, err := look(ctx, shelf, rec.fs, image, dir, rec.question(at))
+		a, err := c.look(ctx, shelf, rec.fs, image, dir, rec.question(at), i%startEach == 0)
 		if err != nil {
 			return fmt.Errorf("%s, cut %s at tick %d: %w", at.role, at.mode, at.tick, err)
 		}

@@ -26,6 +26,9 @@ type question struct {
 	// Above are the files that the beacon above had acknowledged by then, which
 	// may therefore have left.
 	Above map[uploads.Digest]bool
+	// Revision was published, and Parts had come.
+	Revision uint64
+	Parts    []part
 }
 
 // An answer is what an image showed.
@@ -51,6 +54,25 @@ func (r *recording) question(at cut) question {
 	for _, c := range until(r.claims[above], at.tick) {
 		q.Above[c.SHA256] = true
 	}
+	if at.role != beacon {
+		return q
+	}
+	for _, p := range r.revisions {
+		if p.Tick <= at.tick {
+			q.Revision = max(q.Revision, p.Number)
+		}
+	}
+	latest := map[string]int{}
+	for _, p := range r.parts {
+		if i, known := latest[p.ID]; p.Tick > at.tick {
+			continue
+		} else if known {
+			q.Parts[i] = p
+			continue
+		}
+		latest[p.ID] = len(q.Parts)
+		q.Parts = append(q.Parts, p)
+	}
 	return q
 }
 
@@ -67,14 +89,19 @@ func until(claims []claim, tick uint64) []claim {
 const answerWithin = 5 * time.Minute
 
 // look mounts an image and lets a process of its own examine it: files of a
-// disk that this process serves must not be mapped into its memory.
-func look(ctx context.Context, shelf *cutdisk.Shelf, fs cutdisk.Type, image *cutdisk.Image, dir string, q question) (a answer, err error) {
+// disk that this process serves must not be mapped into its memory. With start,
+// the real beacon opens it before.
+func (c *campaign) look(ctx context.Context, shelf *cutdisk.Shelf, fs cutdisk.Type, image *cutdisk.Image, dir string, q question, start bool) (a answer, err error) {
 	defer shelf.Take("cut")
 	if err := fs.Mount(shelf.Put("cut", cutdisk.NewDisk(image)), dir); err != nil {
 		return a, err
 	}
 	defer func() { err = errors.Join(err, cutdisk.Unmount(dir)) }()
 	q.Data = filepath.Join(dir, dataDir)
+	var started answer
+	if start && q.Role != agent {
+		started = c.startOn(ctx, filepath.Dir(dir), q)
+	}
 	text, err := json.Marshal(q)
 	if err != nil {
 		return a, err
@@ -88,7 +115,9 @@ func look(ctx context.Context, shelf *cutdisk.Shelf, fs cutdisk.Type, image *cut
 	if err != nil {
 		return a, fmt.Errorf("examine the image: %w\n%s", err, strings.TrimSpace(said.String()))
 	}
-	return a, json.Unmarshal(out, &a)
+	err = json.Unmarshal(out, &a)
+	a.Lost, a.Faults = append(a.Lost, started.Lost...), append(a.Faults, started.Faults...)
+	return a, err
 }
 
 // answerQuestion is the process that [look] starts.
@@ -98,7 +127,7 @@ func answerQuestion(in, out *os.File) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	a := answer{Checked: len(q.Claims)}
+	a := answer{Checked: len(q.Claims) + len(q.Parts)}
 	if _, err := os.Stat(q.Data); errors.Is(err, os.ErrNotExist) {
 		for _, c := range q.Claims {
 			a.lost(c, "the data directory is gone")

@@ -44,6 +44,9 @@ type ledger struct {
 	mu     sync.Mutex
 	claims map[role][]claim
 	known  map[role]map[uploads.Digest]bool
+	// What else the beacon promised.
+	revisions []publication
+	parts     []part
 }
 
 func newLedger(c *cutdisk.Clock) *ledger {
@@ -64,6 +67,21 @@ func (l *ledger) note(r role, c claim) {
 	l.known[r][c.SHA256] = true
 	c.Tick = l.clock.Tick()
 	l.claims[r] = append(l.claims[r], c)
+}
+
+// published takes down that the beacon has a revision in force.
+func (l *ledger) published(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.revisions = append(l.revisions, publication{number, l.clock.Tick()})
+}
+
+// notePart takes down that the beacon has the beginning of a file.
+func (l *ledger) notePart(p part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.Tick = l.clock.Tick()
+	l.parts = append(l.parts, p)
 }
 
 // until returns what was promised up to a tick.

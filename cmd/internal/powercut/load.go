@@ -35,6 +35,9 @@ func (s *site) load(ctx context.Context, seed uint64) (stop func()) {
 	}
 	w := &writer{who: "agent", rng: rand.New(rand.NewPCG(seed, 99))}
 	all.Go(func() { s.fillOutbox(ctx, w) })
+	p := &writer{who: "parts", rng: rand.New(rand.NewPCG(seed, 98))}
+	all.Go(func() { s.sendParts(ctx, p) })
+	all.Go(func() { s.publishAll(ctx) })
 	return func() {
 		cancel()
 		all.Wait()

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,9 +65,32 @@ func (p *program) running() error {
 // readyWithin is how long a beacon may take to start on a busy machine.
 const readyWithin = time.Minute
 
+const (
+	// sinkName is what both beacons call their destination.
+	sinkName = "up"
+	// segmentBytes are few, so that segments are freed and used again many times.
+	segmentBytes = 256 << 10
+)
+
+// configure writes the configuration of a beacon with its files in data; above is
+// where a beacon that is no parent relays to.
+func configure(file string, r role, data, above string) error {
+	up := "beacon: {url: " + above + "}"
+	if r == parent {
+		up = "directory: {path: " + filepath.Join(data, relayedDir) + "}"
+	}
+	text := fmt.Sprintf("name: %s\nrelay:\n  - name: %s\n    %s\nspool: {segment_bytes: %d, min_free: 1MiB}\n", r, sinkName, up, segmentBytes)
+	return os.WriteFile(file, []byte(text), 0o600)
+}
+
 // serve starts a beacon and returns where its agents connect.
-func serve(name string, env []string, args ...string) (*program, *url.URL, error) {
-	p, ready, err := start(name, env, append([]string{"serve"}, args...)...)
+func serve(bin string, env []string, r role, dir, data, above string) (*program, *url.URL, error) {
+	config := filepath.Join(dir, string(r)+".yaml")
+	if err := configure(config, r, data, above); err != nil {
+		return nil, nil, err
+	}
+	p, ready, err := start(filepath.Join(bin, "beacon"), env,
+		"serve", "--config", config, "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"inventorybeacon/cmd/internal/powercut/cutdisk"
@@ -23,6 +24,8 @@ type recording struct {
 	began, ended uint64 // ticks
 	disks        map[role]log
 	claims       map[role][]claim
+	revisions    []publication
+	parts        []part
 	bytes        int64
 }
 
@@ -37,7 +40,7 @@ func (r *recording) String() string {
 	for _, who := range allRoles {
 		s += fmt.Sprintf(" %s promised %d files in %d writes;", who, len(r.claims[who]), len(r.disks[who].ops))
 	}
-	return s[:len(s)-1]
+	return fmt.Sprintf("%s %d revisions, %d parts", s, len(r.revisions), len(r.parts))
 }
 
 // A site is an agent, a beacon and its parent, each on a disk of its own.
@@ -51,6 +54,8 @@ type site struct {
 	doors    map[role]*door
 	servers  map[role]*httptest.Server // the doors'
 	programs map[role]*program
+	// restarting is held while the beacon is not to be bothered.
+	restarting sync.Mutex
 }
 
 // record lets the programs work for a while and then cuts their power.
@@ -78,6 +83,7 @@ func (c *campaign) record(ctx context.Context, shelf *cutdisk.Shelf, fs cutdisk.
 		rec.disks[r] = l
 	}
 	rec.claims = s.ledger.until(rec.ended)
+	rec.revisions, rec.parts = s.ledger.revisions, s.ledger.parts // whoever adds to them has ended
 	return rec, errors.Join(err, s.close())
 }
 
@@ -112,23 +118,9 @@ func (s *site) data(r role) string { return filepath.Join(s.mount(r), dataDir) }
 
 const dataDir = "data"
 
-// sinkName is what both beacons call their destination.
-const sinkName = "up"
-
-// serve starts a beacon behind its door. Its segments are small, so that they
-// are freed and used again many times over.
+// serve starts a beacon behind its door.
 func (s *site) serve(r role) error {
-	up := "beacon: {url: " + s.upload(parent) + "}"
-	if r == parent {
-		up = "directory: {path: " + filepath.Join(s.data(r), relayedDir) + "}"
-	}
-	config := filepath.Join(s.dir, string(r)+".yaml")
-	text := fmt.Sprintf("name: %s\nrelay:\n  - name: %s\n    %s\nspool: {segment_bytes: %d, min_free: 1MiB}\n", r, sinkName, up, segmentBytes)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return err
-	}
-	p, at, err := serve(filepath.Join(s.bin, "beacon"), s.env,
-		"--config", config, "--data", s.data(r), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	p, at, err := serve(s.bin, s.env, r, s.dir, s.data(r), s.upload(parent))
 	if err != nil {
 		return fmt.Errorf("start the %s: %w", r, err)
 	}
@@ -137,10 +129,7 @@ func (s *site) serve(r role) error {
 	return nil
 }
 
-const (
-	relayedDir   = "relayed"
-	segmentBytes = 256 << 10
-)
+const relayedDir = "relayed"
 
 // upload is the address of uploads to a beacon.
 func (s *site) upload(r role) string { return s.servers[r].URL + "/ManageSoftRL" }
@@ -181,8 +170,7 @@ func (s *site) work(ctx context.Context, seed uint64) error {
 		}
 		if !restarted && s.progress() >= 0.5 {
 			restarted = true
-			s.programs[beacon].kill()
-			if err := s.serve(beacon); err != nil {
+			if err := s.restart(beacon); err != nil {
 				return err
 			}
 		}
@@ -196,6 +184,13 @@ func (s *site) work(ctx context.Context, seed uint64) error {
 		return fmt.Errorf("too little was promised: beacon %d, parent %d, agent %d", s.ledger.count(beacon), s.ledger.count(parent), s.ledger.count(agent))
 	}
 	return nil
+}
+
+func (s *site) restart(r role) error {
+	s.restarting.Lock()
+	defer s.restarting.Unlock()
+	s.programs[r].kill()
+	return s.serve(r)
 }
 
 // progress is how much of what is enough has been promised by whoever promised

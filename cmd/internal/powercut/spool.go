@@ -3,16 +3,19 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"inventorybeacon/agentside/pull"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/resumable"
 	"inventorybeacon/uploads/spool"
 )
 
@@ -41,11 +44,51 @@ func examineBeacon(q *question, a *answer) {
 			a.lost(c, "the spool says it was delivered, and it was not")
 		}
 	}
+	examineParts(q, a, s)
 	examineCatalogue(q, a, s)
-	if store, err := revision.Open(filepath.Join(q.Data, "policy"), revision.Options{}); err != nil {
+	examinePolicy(q, a)
+}
+
+// examineParts looks for what had come of unfinished uploads; one may have been
+// finished and not have been acknowledged yet.
+func examineParts(q *question, a *answer, s *spool.Spool) {
+	store, found, err := resumable.Open(filepath.Join(q.Data, "spool"), resumable.Options{MaxAge: 24 * time.Hour})
+	if err != nil {
+		a.fault("the unfinished uploads do not open: %v", err)
+		return
+	}
+	defer store.Close()
+	if found.Damaged > 0 || len(found.Unknown) > 0 {
+		a.fault("%d unfinished uploads damaged, unknown files %q", found.Damaged, found.Unknown)
+	}
+	for _, p := range q.Parts {
+		name, err := uploads.ParseName(p.Name)
+		if err != nil {
+			a.fault("%v", err)
+			continue
+		}
+		if st, err := store.Look(p.ID, time.Now()); err == nil && (st.Complete || st.Offset >= p.Offset) {
+			continue
+		}
+		if _, whole := s.FindExact(p.Kind, name, p.SHA256); !whole {
+			a.lost(p.claim, fmt.Sprintf("%d bytes of it had come, and are gone", p.Offset))
+		}
+	}
+}
+
+// examinePolicy looks for the revision that was in force.
+func examinePolicy(q *question, a *answer) {
+	store, err := revision.Open(filepath.Join(q.Data, "policy"), revision.Options{})
+	if err != nil {
 		a.fault("the policy store does not open: %v", err)
-	} else {
-		store.Close()
+		return
+	}
+	defer store.Close()
+	if err := store.Damage(); err != nil {
+		a.fault("the policy store is damaged: %v", err)
+	}
+	if has := store.Current().Revision().Number; has < q.Revision {
+		a.Lost = append(a.Lost, fmt.Sprintf("revision %d was published; %d is in force", q.Revision, has))
 	}
 }
 
@@ -72,6 +115,15 @@ func examineAgent(q *question, a *answer) {
 	defer store.Close()
 	if _, err := store.Load(); err != nil {
 		a.fault("the agent's policy does not load: %v", err)
+	}
+	states, err := filepath.Glob(filepath.Join(q.Data, "state", "*.json"))
+	for _, file := range states {
+		if b, rerr := os.ReadFile(file); rerr != nil || !json.Valid(b) {
+			a.fault("the agent's %s is not whole: %q, %v", filepath.Base(file), b, rerr)
+		}
+	}
+	if err != nil {
+		a.fault("%v", err)
 	}
 }
 
