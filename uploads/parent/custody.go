@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/parent/problem"
@@ -30,10 +31,25 @@ func (c *Client) Receipt(ctx context.Context, at Location, u uploads.Upload) (up
 	defer resp.Body.Close()
 	watch.Moved()
 	r, err := receiptIn(resp, at, u)
-	if answer, ok := errors.AsType[*AnswerError](err); ok && answer.Code == problem.NotFound {
+	switch answer, _ := errors.AsType[*AnswerError](err); {
+	case answer != nil && answer.Code == problem.NotFound:
 		return r, fmt.Errorf("%w: %w", uploads.ErrUnknown, err)
+	case answer != nil && answer.Code == problem.MethodNotAllowed:
+		return c.implied(ctx, at, u)
 	}
 	return r, err
+}
+
+// implied asks a beacon that is too old to give receipts whether it has a file.
+func (c *Client) implied(ctx context.Context, at Location, u uploads.Upload) (uploads.Receipt, error) {
+	held, err := c.Held(ctx, at, u)
+	if err == nil && !held {
+		err = fmt.Errorf("%w at %s", uploads.ErrUnknown, at.Name)
+	}
+	if err != nil {
+		return uploads.Receipt{}, err
+	}
+	return Implied(at, u, time.Now()), nil
 }
 
 // Reached asks the locations, best first, who holds a file by now, and returns
