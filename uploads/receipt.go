@@ -12,6 +12,8 @@ const (
 	LevelBeacon = "beacon" // the beacon the agent spoke to
 	LevelParent = "parent" // a beacon above it
 	LevelStore  = "store"  // the directory or object store at the end
+	// LevelUnproven is a server's that took a file and proves nothing: an incumbent's.
+	LevelUnproven = "unproven"
 )
 
 // Custody is one holder's word that it has the file durably.

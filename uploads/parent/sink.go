@@ -39,6 +39,9 @@ type Sink struct {
 	// for an agent, [uploads.LevelParent] for a beacon, whose own custody is the
 	// level below. Empty means the latter.
 	Level string
+	// Classic, if not nil, says how to speak to locations that have not yet proved
+	// to be beacons of ours.
+	Classic *Classic
 
 	mu        sync.Mutex
 	uncertain map[string]bool // receipts of files that may have arrived
@@ -103,6 +106,9 @@ func worse(a, b error) error {
 // send makes one attempt at one location. A body that may have arrived before
 // costs a HEAD instead of a second body.
 func (s *Sink) send(ctx context.Context, at Location, p uploads.Parcel) (uploads.Receipt, error) {
+	if s.Classic != nil && !s.Classic.Proven.Has(at.Root) {
+		return s.Classic.put(ctx, s.Client, at, p)
+	}
 	id := uploads.ReceiptID(p.Kind, p.Name, p.Digest)
 	if s.mayHaveArrived(id) {
 		held, err := s.Client.Held(ctx, at, p.Upload)

@@ -75,3 +75,14 @@ func (b *brokenBody) ReadAt([]byte, int64) (int, error) { return 0, b.err }
 func (b *brokenBody) Seek(int64, int) (int64, error) { return 0, b.err }
 
 var _ io.ReaderAt = (*brokenBody)(nil)
+
+// slow gives a KiB at a time.
+type slow struct {
+	uploads.Body
+	wait time.Duration
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	time.Sleep(s.wait)
+	return s.Body.Read(p[:min(len(p), 1<<10)])
+}

@@ -33,12 +33,16 @@ type Destination struct {
 	// Held returns everything the destination holds.
 	Held func(t *testing.T) []Holding
 	// Plant puts data where the upload, which may be of other bytes, would go, by
-	// another hand than the sink's. Nil if a destination has no such place.
+	// another hand than the sink's. Nil where nobody can tell a sink what is there
+	// already: then the sink has to have put it there itself.
 	Plant func(t *testing.T, u uploads.Upload, data []byte)
 	// Break makes the destination fail until mend is called.
 	Break func(t *testing.T) (mend func())
 	// Proxy stands in front of the destination; nil if there is no connection.
 	Proxy *Proxy
+	// Trusting says that any answer of success counts, as of a server that proves
+	// nothing.
+	Trusting bool
 	// Level is the custody that a delivery gives.
 	Level string
 }
@@ -60,6 +64,8 @@ func TestSink(t *testing.T, fresh func(t *testing.T) *Destination) {
 		{"WrongBytesAreNeverDelivered", wrongBytes},
 		{"BrokenBodyIsNeverDelivered", brokenBodies},
 		{"SameFileFromManySides", sameFileFromManySides},
+		{"ManyFilesOfOneDevice", manyFilesOfOneDevice},
+		{"SlowBody", slowBody},
 		{"FailingDestination", failingDestination},
 		{"StopsWhenCancelled", stopsWhenCancelled},
 		{"ConnectionCutInBody", cutInBody},
@@ -196,17 +202,27 @@ func repeatIsHarmless(t *testing.T, d *Destination) {
 func nameTakenBySameBytes(t *testing.T, d *Destination) {
 	data := Noise(5000, 1)
 	p := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", data)
-	d.Plant(t, p.Upload, data)
+	d.plant(t, d.Open(t), p.Upload, data)
 	deliver(t, d, d.Open(t), p)
 	wantHeld(t, d, p)
+}
+
+// plant puts data where an upload would go, by another hand if there is one.
+func (d *Destination) plant(t *testing.T, s uploads.Sink, u uploads.Upload, data []byte) {
+	t.Helper()
+	if d.Plant != nil {
+		d.Plant(t, u, data)
+		return
+	}
+	deliver(t, d, s, Parcel(t, u.Kind, u.Name.String(), data))
 }
 
 // nameTakenByOtherBytes delivers beside what is there, twice, and never over it.
 func nameTakenByOtherBytes(t *testing.T, d *Destination) {
 	p := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", Noise(5000, 1))
 	other := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", Noise(5000, 2))
-	d.Plant(t, other.Upload, Noise(5000, 2))
 	s := d.Open(t)
+	d.plant(t, s, other.Upload, Noise(5000, 2))
 	deliver(t, d, s, p)
 	deliver(t, d, s, p)
 	wantHeld(t, d, p, other)
@@ -283,6 +299,42 @@ func sameFileFromManySides(t *testing.T, d *Destination) {
 	}
 	all.Wait()
 	wantHeld(t, d, want...)
+}
+
+// manyFilesOfOneDevice come in groups, side by side, as a relay sends what one
+// device and kind has to send.
+func manyFilesOfOneDevice(t *testing.T, d *Destination) {
+	s := d.Open(t)
+	var parcels []uploads.Parcel
+	for i := range 40 {
+		parcels = append(parcels, Parcel(t, "Logs", fmt.Sprintf("PC1 at 20261122T0930%02d.log", i), Noise(2000+i, byte(i))))
+	}
+	var all sync.WaitGroup
+	for group := range slices.Chunk(parcels, min(10, s.Group()+1)) {
+		all.Go(func() {
+			for _, got := range s.Deliver(t.Context(), group) {
+				if got.Err != nil {
+					t.Error(got.Err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	wantHeld(t, d, parcels...)
+}
+
+// slowBody takes longer than a transfer may stand still, as where the relay may
+// use so much bandwidth and no more, but never stands still.
+func slowBody(t *testing.T, d *Destination) {
+	data := Noise(64<<10, 1)
+	p := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", data)
+	p.Open = func() (uploads.Body, error) { return &slow{Body(data), Limits.Idle / 50}, nil }
+	start := time.Now()
+	deliver(t, d, d.Open(t), p)
+	if took := time.Since(start); took < Limits.Idle {
+		t.Errorf("took %v, less than %v: the test proves nothing", took, Limits.Idle)
+	}
+	wantHeld(t, d, p)
 }
 
 func failingDestination(t *testing.T, d *Destination) {
