@@ -37,7 +37,7 @@ func openHop(t testing.TB, dir string) *hop {
 	if h.sink, err = directory.Open(filepath.Join(dir, "relayed"), directory.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if h.kept, err = quarantine.Open(filepath.Join(dir, "quarantine")); err != nil {
+	if h.kept, err = quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -63,9 +63,15 @@ func (h *hop) accept(t testing.TB, device string, n int, data []byte) uploads.Re
 // relayUntil runs a relay until done says so.
 func (h *hop) relayUntil(t testing.TB, s uploads.Sink, done func() bool) {
 	t.Helper()
+	h.relayWith(t, relay.Options{Sink: s}, done)
+}
+
+func (h *hop) relayWith(t testing.TB, o relay.Options, done func() bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r := relay.New(relay.Options{Name: "files", Queue: h, Sink: s, Quarantine: h.kept, Backoff: backoff.Backoff{Min: time.Millisecond, Max: 10 * time.Millisecond}})
+	o.Name, o.Queue, o.Quarantine, o.Backoff = "files", h, h.kept, backoff.Backoff{Min: time.Millisecond, Max: 10 * time.Millisecond}
+	r := relay.New(o)
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
 	for !done() && ctx.Err() == nil {
@@ -148,7 +154,7 @@ func TestRelayQuarantinesFromSpool(t *testing.T) {
 	good := h.accept(t, "PC1", 1, []byte("good"))
 	h.accept(t, "BAD", 1, []byte("bad"))
 	h.relayUntil(t, refusing{h.sink}, func() bool { return h.pending() == 0 })
-	kept, err := h.kept.List()
+	kept, err := h.kept.List(false)
 	if err != nil || len(kept) != 1 || kept[0].Size != 3 || kept[0].Sink != "files" {
 		t.Errorf("quarantine %+v, %v", kept, err)
 	}
@@ -159,17 +165,4 @@ func TestRelayQuarantinesFromSpool(t *testing.T) {
 	if r, ok := h.Find("Logs", name); !ok || len(r.Custody) != 2 || r.Custody[1].Level != uploads.LevelStore {
 		t.Errorf("receipt of what arrived: %+v, %v", r, ok)
 	}
-}
-
-// BenchmarkRelay shows how fast a backlog drains into a directory.
-func BenchmarkRelay(b *testing.B) {
-	h := openHop(b, b.TempDir())
-	defer h.close(b)
-	data := uploadstest.Noise(20_000, 1)
-	for i := range b.N {
-		h.accept(b, fmt.Sprintf("PC%d", i), i, data)
-	}
-	b.ResetTimer()
-	h.relayUntil(b, h.sink, func() bool { return h.pending() == 0 })
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
 }
