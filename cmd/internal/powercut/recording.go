@@ -36,11 +36,11 @@ type log struct {
 }
 
 func (r *recording) String() string {
-	s := fmt.Sprintf("%d MB written;", r.bytes/1e6)
-	for _, who := range allRoles {
-		s += fmt.Sprintf(" %s promised %d files in %d writes;", who, len(r.claims[who]), len(r.disks[who].ops))
+	promised := func(who role) string {
+		return fmt.Sprintf("%s promised %d files in %d writes", who, len(r.claims[who]), len(r.disks[who].ops))
 	}
-	return fmt.Sprintf("%s %d revisions, %d parts", s, len(r.revisions), len(r.parts))
+	return fmt.Sprintf("%d MB written; %s; %s; %s; %d revisions, %d parts",
+		r.bytes/1e6, promised(beacon), promised(parent), promised(agent), len(r.revisions), len(r.parts))
 }
 
 // A site is an agent, a beacon and its parent, each on a disk of its own.
