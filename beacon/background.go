@@ -27,12 +27,16 @@ type stage struct {
 func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFunc) *background {
 	back := &background{}
 	back.start(ctx, fail, func(ctx context.Context) error { return b.catalogue.Run(ctx, b.spool) })
+	back.start(ctx, fail, b.gate.Run, b.tidyQuarantine)
 	var relays []func(context.Context) error
 	for _, r := range b.relays {
 		relays = append(relays, r.Run)
 	}
 	for _, a := range b.askers {
 		relays = append(relays, a.Run)
+	}
+	if store := b.agents.Resumption.Store; store != nil {
+		relays = append(relays, store.Run)
 	}
 	back.start(ctx, fail, relays...)
 	calls := control.NewServer(b.log)

@@ -20,6 +20,7 @@ import (
 	"inventorybeacon/policy/drop"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads/catalogue"
+	contentgate "inventorybeacon/uploads/content/gate"
 	"inventorybeacon/uploads/custody/inquiry"
 	"inventorybeacon/uploads/durablefile"
 	"inventorybeacon/uploads/quarantine"
@@ -71,6 +72,7 @@ type Beacon struct {
 	spool      *spool.Spool
 	catalogue  *catalogue.Catalogue
 	quarantine *quarantine.Store
+	gate       *contentgate.Gate
 	relays     []*relay.Relay
 	askers     []*inquiry.Asker
 	signer     *signing.Key

@@ -59,7 +59,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := sheet{ch, time.Now()}
 	b := c.b
 	s.gauge("beacon_ready", "1 while the beacon serves and its spool works.", truth(b.Ready() == nil))
-	s.gauge("beacon_uploads_in_flight", "Uploads being taken.", float64(b.agents.taken()))
+	s.pressure(b.Pressure(s.now), b.fronts)
 	st := b.spool.Stats()
 	s.spool(st)
 	if free, err := b.spool.Free(); err == nil {
@@ -71,7 +71,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, a := range b.askers {
 		s.inquiry(a.Status())
 	}
+	s.unfinished(b.Unfinished())
 	s.catalogue(b.catalogue.Stats())
+	s.content(b.gate.Stats(), b.quarantine.Usage(), b.quarantine.Left())
 	r := b.policies.Current().Revision()
 	s.gauge("beacon_policy_revision", "Number of the revision in force; 0 if nothing was published.", float64(r.Number))
 	s.gauge("beacon_policy_epoch", "Epoch of the revision in force.", float64(r.Epoch))

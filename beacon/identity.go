@@ -1,8 +1,6 @@
 package beacon
 
 import (
-	"bufio"
-	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -13,10 +11,8 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/contact"
-	"inventorybeacon/uploads/document"
 	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/parent/problem"
-	"inventorybeacon/uploads/spool"
 )
 
 // agentOf reads the Beacon-Agent header; one that cannot be read says nothing.
@@ -37,29 +33,6 @@ func deviceOf(n uploads.Name, c contact.Contact) uploads.Device {
 		return uploads.Device{}
 	}
 	return uploads.Device{Domain: c.Domain, Name: p.Device}
-}
-
-// placed completes d with the domain that an inventory itself gives its machine,
-// where nothing else did: an old agent sends no header, and a file name has no
-// domain. It reads the beginning of the body and returns a body that still has it.
-func placed(d *spool.Draft, body io.Reader) io.Reader {
-	if d.Device.IsZero() || d.Device.Domain != "" || d.Name.Ext() != ".ndi" {
-		return body
-	}
-	size := document.HeadBytes
-	if d.Name.Compressed() {
-		size = document.CompressedHeadBytes
-	}
-	r := bufio.NewReaderSize(body, size)
-	head, _ := r.Peek(size) // an error comes again when the rest is read
-	o := document.OriginOf(head, d.Name.Compressed())
-	if !strings.EqualFold(uploads.EscapeDevice(o.Machine), d.Device.Name) {
-		return r // it speaks of another machine
-	}
-	if domain, err := uploads.ParseName(o.Scope); err == nil {
-		d.Device.Domain = domain.String()
-	}
-	return r
 }
 
 // peer returns the address a request comes from: the connection's, unless that
@@ -100,7 +73,7 @@ func (a *Agents) trusted(addr netip.Addr) bool {
 func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 	var s catalogue.Sighting
 	switch {
-	case r.Method == http.MethodPut:
+	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		escaped := mux.Vars(r)["path"]
 		parts, err := segments(escaped)
 		what := strings.Join(parts, "/")

@@ -305,7 +305,9 @@ func (p *part) place(d *spool.Draft) error {
 		return err
 	}
 	defer f.Close()
-	placed(d, f)
+	if _, err := p.a.inspect(d, f); err != nil {
+		return err
+	}
 	return p.pass.claim(source(*d))
 }
 

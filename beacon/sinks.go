@@ -86,7 +86,7 @@ func (b *Beacon) openRelays(context.Context) error {
 		}
 		b.follow(r.Name, sink)
 		b.relays = append(b.relays, relay.New(relay.Options{
-			Name: r.Name, Queue: b.spool, Sink: sink, Quarantine: b.quarantine, Log: b.log,
+			Name: r.Name, Queue: b.gate, Sink: sink, Quarantine: b.quarantine, Log: b.log,
 		}))
 	}
 	return nil

@@ -27,6 +27,8 @@ func (c *Config) check() Mistakes {
 	c.checkRelay(bad)
 	c.checkKinds(bad)
 	c.checkLimits(bad)
+	c.checkResumable(bad)
+	c.checkContent(bad)
 	oneOf(bad, "unknown_kinds", c.UnknownKinds, "refuse", "accept")
 	oneOf(bad, "drop", c.Drop, "publish")
 	oneOf(bad, "log.format", c.Log.Format, "", "text", "json")
@@ -156,6 +158,7 @@ func (c *Config) checkKinds(bad report) {
 				bad(key+".extensions", "%q is no extension; write it lower case with its dot", ext)
 			}
 		}
+		oneOf(bad, key+".check", k.Check, "", "refuse", "flag", "off")
 		if _, known := uploads.DefaultKinds().ByFolder(folder); !known && len(k.Extensions) == 0 {
 			bad(key+".extensions", "a new kind needs at least one")
 		}

@@ -33,10 +33,11 @@ type Config struct {
 	// Kinds adds kinds of upload, or changes known ones, by folder.
 	Kinds map[string]Kind `yaml:"kinds"`
 	// UnknownKinds is "refuse" or "accept".
-	UnknownKinds string  `yaml:"unknown_kinds"`
-	Relay        []Relay `yaml:"relay"`
-	Spool        Spool   `yaml:"spool"`
-	Limits       Limits  `yaml:"limits"`
+	UnknownKinds string    `yaml:"unknown_kinds"`
+	Relay        []Relay   `yaml:"relay"`
+	Spool        Spool     `yaml:"spool"`
+	Resumable    Resumable `yaml:"resumable"`
+	Limits       Limits    `yaml:"limits"`
 	// Content is about the check of what uploads hold, Quarantine about what it,
 	// or a destination, refused.
 	Content    Content    `yaml:"content"`
@@ -213,6 +214,7 @@ func Default() *Config {
 		Settle:       2 * time.Second,
 		UnknownKinds: "refuse",
 		Spool:        Spool{Memory: 64 << 20},
+		Resumable:    defaultResumable(),
 		Limits:       Limits{InFlight: 2048, Idle: 30 * time.Second, Connections: 16384},
 		Content:      Content{Budget: time.Minute},
 		Quarantine:   Quarantine{MaxFiles: 10_000, MaxBytes: 1 << 30, MaxAge: 90 * 24 * time.Hour},

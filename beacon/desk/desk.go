@@ -80,7 +80,7 @@ func openStopped(dir string) (*Desk, error) {
 		return s, err
 	})
 	d.refused = sync.OnceValues(func() (*quarantine.Store, error) {
-		q, err := quarantine.Open(filepath.Join(dir, config.QuarantineDir))
+		q, err := quarantine.Open(filepath.Join(dir, config.QuarantineDir), quarantine.Options{})
 		if err == nil {
 			d.closers = append(d.closers, q.Close)
 		}

@@ -58,6 +58,8 @@ func (b *batch) event(e Event, introduced introductions) error {
 		return b.delivered(e)
 	case spool.Lost:
 		return b.lost(e)
+	case spool.Flagged:
+		return b.flagged(e)
 	}
 	return nil // a later version's event
 }

@@ -10,7 +10,7 @@ import (
 )
 
 const uploadColumns = `SELECT seq, receipt, kind, name, device, domain, agent_id, sha256, bytes, received, modified, beacon, via, peer,
-	recovered, state, ended, reason, detail, resent FROM uploads`
+	recovered, state, ended, reason, detail, resent, flag FROM uploads`
 
 const lossColumns = `SELECT seq, receipt, kind, name, device, domain, sha256, bytes, received, at, reason, detail, resent FROM losses`
 
@@ -36,6 +36,9 @@ func (f UploadFilter) query() *query {
 	}
 	if !f.Since.IsZero() {
 		q.where(`received >= ?`, millis(f.Since))
+	}
+	if f.Flagged {
+		q.where(`flag <> ''`)
 	}
 	if f.State != "" {
 		q.where(`state = ? AND resent = 0`, f.State)
@@ -89,7 +92,7 @@ func scanUpload(r row) (u Upload, err error) {
 	var received, modified, ended int64
 	var via string
 	if err := r.Scan(&u.Seq, &u.Receipt, &u.Kind, &u.Name, &u.Device, &u.Domain, &u.AgentID, &digest, &u.Bytes, &received, &modified,
-		&u.Beacon, &via, &u.Peer, &u.Recovered, &u.State, &ended, &u.Reason, &u.Detail, &u.Resent); err != nil {
+		&u.Beacon, &via, &u.Peer, &u.Recovered, &u.State, &ended, &u.Reason, &u.Detail, &u.Resent, &u.Flag); err != nil {
 		return u, err
 	}
 	copy(u.SHA256[:], digest)

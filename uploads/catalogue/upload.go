@@ -43,6 +43,8 @@ type Upload struct {
 	Ended  time.Time `json:"ended,omitzero"`
 	Reason string    `json:"reason,omitempty"`
 	Detail string    `json:"detail,omitempty"`
+	// Flag is what a check found in it, or why there was none.
+	Flag string `json:"flag,omitempty"`
 	// Resent is the sequence number under which the same bytes arrived again
 	// after a loss; 0 if they did not.
 	Resent uint64 `json:"resent,omitempty"`
@@ -85,6 +87,8 @@ type UploadFilter struct {
 	// State selects by state. Files that were lost or quarantined and arrived
 	// again since count under their new sequence number alone.
 	State State
+	// Flagged selects those in which a check found something.
+	Flagged bool
 	// Limit is the most uploads returned, newest first; 0 means [DefaultLimit].
 	Limit int
 }

@@ -1,9 +1,12 @@
-// Package quarantine keeps the files that a destination will never take, each
-// with a sidecar that says where it came from and why it is here, until a
-// person decides.
+// Package quarantine keeps the files that a destination, or the check of their
+// content, will never take, each with a sidecar that says where it came from and
+// why it is here, until a person decides, or until there is no more room or time
+// for it.
 //
 //	<receipt>.body    the bytes, as far as they could be read
 //	<receipt>.json    an [Entry]; it is written last, so it vouches for the body
+//
+// What left but by release leaves its sidecar, which says how.
 package quarantine
 
 import (
@@ -11,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
+	"maps"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,17 +42,60 @@ type Entry struct {
 	Beacon   string         `json:"beacon,omitempty"`
 	Via      []string       `json:"via,omitempty"`
 	Peer     string         `json:"peer,omitempty"`
+	// Recovered says that it was sent later than it should have been.
+	Recovered bool `json:"recovered,omitempty"`
 	// Sink refused it, for Reason, At this time.
 	Sink   string    `json:"sink"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Left says how the body went, if it did.
+	Left *Departure `json:"left,omitempty"`
+}
+
+// How a body left.
+const (
+	LeftQuota    = "quota"    // others needed the room
+	LeftAge      = "age"      // nobody decided in time
+	LeftOperator = "operator" // a person dropped it
+	LeftReleased = "released" // a person let it go on
+)
+
+// A Departure says how and when a body left, and by whom if a person did it.
+type Departure struct {
+	How string    `json:"how"`
+	At  time.Time `json:"at"`
+	By  string    `json:"by,omitempty"`
+}
+
+// Options bound what is kept. More gives people more time to decide; less leaves
+// the disk to uploads. 0 means no bound.
+type Options struct {
+	MaxFiles int
+	MaxBytes int64
+	// MaxAge is counted from when a file came here. Sidecars of files that left are
+	// kept as long again, and as many.
+	MaxAge time.Duration
+	// Log is told of every file that leaves; it defaults to discarding.
+	Log *slog.Logger
 }
 
 // A Store is a directory of quarantined files. Its methods may be called from
 // several goroutines; one process owns it.
 type Store struct {
+	o    Options
 	root *os.Root
-	mu   sync.Mutex
+
+	mu    sync.Mutex
+	files map[string]brief // with a body
+	left  map[string]brief // without
+	bytes int64
+	gone  map[string]uint64 // since Open, by how they left
+}
+
+// A brief is what bounds need to know of an entry: when it came, or left.
+type brief struct {
+	at   time.Time
+	size int64
 }
 
 const (
@@ -57,9 +103,9 @@ const (
 	sidecarSuffix = ".json"
 )
 
-// Open opens the store in dir, which it makes if need be, and removes what an
-// interrupted Keep left.
-func Open(dir string) (*Store, error) {
+// Open opens the store in dir, which it makes if need be, and finishes what was
+// interrupted.
+func Open(dir string, o Options) (*Store, error) {
 	if err := durablefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make quarantine: %w", err)
 	}
@@ -67,22 +113,27 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
-	if _, err := durablefile.Sweep(root, "."); err != nil {
-		root.Close()
-		return nil, fmt.Errorf("sweep quarantine: %w", err)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{root: root}, nil
+	s := &Store{o: o, root: root, files: map[string]brief{}, left: map[string]brief{}, gone: map[string]uint64{}}
+	if err := s.recover(); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return s, nil
 }
 
 // Keep stores a file with the reason; it is durable on return. Keeping a file
-// again is success and changes nothing.
+// again is success and changes nothing. If there is no room, the oldest files
+// leave.
 func (s *Store) Keep(u uploads.Upload, body uploads.Body, sink, reason string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := Entry{
 		Version: Version, ID: uploads.ReceiptID(u.Kind, u.Name, u.Digest),
 		Kind: u.Kind, Name: u.Name, Device: u.Device, AgentID: u.AgentID, Digest: u.Digest, Size: u.Size,
-		Received: u.Received, Modified: u.Modified, Beacon: u.Beacon, Via: u.Via, Peer: u.Peer,
+		Received: u.Received, Modified: u.Modified, Beacon: u.Beacon, Via: u.Via, Peer: u.Peer, Recovered: u.Recovered,
 		Sink: sink, Reason: reason, At: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if err := s.keep(e, body); err != nil {
@@ -92,8 +143,11 @@ func (s *Store) Keep(u uploads.Upload, body uploads.Body, sink, reason string) e
 }
 
 func (s *Store) keep(e Entry, body io.Reader) error {
-	if _, err := s.root.Lstat(e.ID + sidecarSuffix); err == nil {
+	if _, here := s.files[e.ID]; here {
 		return durablefile.SyncDir(s.root, ".") // whoever kept it may have died before
+	}
+	if _, err := s.Get(e.ID); err != nil && !errors.Is(err, uploads.ErrUnknown) {
+		return err // a newer program's is not overwritten
 	}
 	p, err := durablefile.Create(s.root, e.ID+bodySuffix, 0o600)
 	if err != nil {
@@ -107,6 +161,16 @@ func (s *Store) keep(e Entry, body io.Reader) error {
 	if err := p.CommitReplace(); err != nil {
 		return err
 	}
+	if err := s.write(e); err != nil {
+		return err
+	}
+	delete(s.left, e.ID)
+	s.files[e.ID] = brief{e.At, e.Size}
+	s.bytes += e.Size
+	return s.bound()
+}
+
+func (s *Store) write(e Entry) error {
 	b, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return err
@@ -114,59 +178,11 @@ func (s *Store) keep(e Entry, body io.Reader) error {
 	return durablefile.Replace(s.root, e.ID+sidecarSuffix, append(b, '\n'), 0o600)
 }
 
-// List returns the entries, ordered by receipt. Sidecars that cannot be read
-// are left out of the list and named in the error.
-func (s *Store) List() ([]Entry, error) {
-	names, err := fs.ReadDir(s.root.FS(), ".")
-	if err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
-	}
-	var out []Entry
-	var errs []error
-	for _, n := range names {
-		id, ok := strings.CutSuffix(n.Name(), sidecarSuffix)
-		if !ok || strings.HasPrefix(id, ".") {
-			continue
-		}
-		e, err := s.Get(id)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		out = append(out, e)
-	}
-	return out, errors.Join(errs...)
-}
-
-// Get returns one entry; [uploads.ErrUnknown] if there is none.
-func (s *Store) Get(id string) (Entry, error) {
-	b, err := s.root.ReadFile(id + sidecarSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, fmt.Errorf("quarantine %s: %w", id, uploads.ErrUnknown)
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("quarantine %s: %w", id, err)
-	}
-	var e Entry
-	if err := json.Unmarshal(b, &e); err != nil {
-		return Entry{}, fmt.Errorf("quarantine %s: read sidecar: %w", id, err)
-	}
-	if e.Version > Version {
-		return Entry{}, fmt.Errorf("quarantine %s: sidecar of version %d; this program reads up to %d", id, e.Version, Version)
-	}
-	return e, nil
-}
-
-// Body opens the bytes of an entry.
-func (s *Store) Body(id string) (uploads.Body, error) {
-	f, err := s.root.Open(id + bodySuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("quarantine %s: %w", id, uploads.ErrUnknown)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("quarantine %s: %w", id, err)
-	}
-	return f, nil
+// Left returns how many files left since Open, by how.
+func (s *Store) Left() map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.gone)
 }
 
 // Close releases the directory.

@@ -18,7 +18,7 @@ var _ relay.Quarantine = (*quarantine.Store)(nil)
 
 func open(t *testing.T, dir string) *quarantine.Store {
 	t.Helper()
-	s, err := quarantine.Open(dir)
+	s, err := quarantine.Open(dir, quarantine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestStoreKeepsFileAndReason(t *testing.T) {
 	if err := s.Keep(u, uploadstest.Body([]byte("again")), "centre", "again"); err != nil {
 		t.Fatalf("a second time: %v", err)
 	}
-	got, err := open(t, dir).List()
+	got, err := open(t, dir).List(false)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("List = %v, %v", got, err)
 	}
@@ -65,7 +65,7 @@ func TestStoreFinishesInterruptedKeep(t *testing.T) {
 		}
 	}
 	s := open(t, dir)
-	if got, err := s.List(); err != nil || len(got) != 0 {
+	if got, err := s.List(false); err != nil || len(got) != 0 {
 		t.Fatalf("List = %v, %v; want nothing yet", got, err)
 	}
 	if err := s.Keep(u, uploadstest.Body([]byte("hello")), "centre", "why"); err != nil {
@@ -86,7 +86,7 @@ func TestStoreKeepsNothingOnFailure(t *testing.T) {
 	if err := s.Keep(u, failing{uploadstest.Body(nil), boom}, "centre", "why"); !errors.Is(err, boom) {
 		t.Errorf("Keep = %v", err)
 	}
-	if got, err := s.List(); err != nil || len(got) != 0 {
+	if got, err := s.List(false); err != nil || len(got) != 0 {
 		t.Errorf("List = %v, %v", got, err)
 	}
 	if _, err := s.Get(u.Receipt().ID); !errors.Is(err, uploads.ErrUnknown) {
@@ -115,7 +115,7 @@ func TestStoreNamesWhatItCannotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := s.List()
+	got, err := s.List(false)
 	if len(got) != 1 || err == nil || !strings.Contains(err.Error(), "newer") || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("List = %v, %v", got, err)
 	}

@@ -1,0 +1,101 @@
+package content
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+
+	"inventorybeacon/uploads/document"
+)
+
+const (
+	// MaxRatio is how many times its size a file may inflate to. Inventories
+	// reach 20, deflate 1032: a higher ratio lets smaller files burden whoever
+	// inflates them, a lower one could refuse an inventory that repeats itself.
+	MaxRatio = 100
+	// FreeBytes of an inflated file are never too many, so that a short file may
+	// consist of repetitions.
+	FreeBytes = 16 << 20
+)
+
+// allowed is how much a file of size bytes may inflate to.
+func allowed(size, max int64) int64 {
+	if size > max/MaxRatio {
+		return max
+	}
+	return min(max, size*MaxRatio+FreeBytes)
+}
+
+// An inflater is 40 KiB and more; one for each upload would keep the collector
+// busy.
+var inflaters = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+// headBytes is as far as a head is inflated: a root element behind more than
+// that is found after the answer.
+const headBytes = 64 << 10
+
+// inflated judges a compressed file by its beginning.
+func inflated(f format, head []byte) (document.Root, error) {
+	zr := inflaters.Get().(*gzip.Reader)
+	defer inflaters.Put(zr)
+	if err := broken(zr.Reset(bytes.NewReader(head))); err != nil {
+		return document.Root{}, short(err)
+	}
+	if f.root == "" && f.magic == nil {
+		return document.Root{}, nil
+	}
+	return f.begin(io.LimitReader(&inflating{zr: zr, left: FreeBytes}, headBytes))
+}
+
+// inflate judges all of a compressed file.
+func (f format) inflate(src io.Reader, most int64) error {
+	zr := inflaters.Get().(*gzip.Reader)
+	defer inflaters.Put(zr)
+	if err := broken(zr.Reset(bufio.NewReaderSize(src, HeadBytes))); err != nil {
+		return short(err)
+	}
+	r := &inflating{zr: zr, left: most}
+	if err := f.all(r); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, r) // its checksum, and whatever follows
+	return err
+}
+
+// inflating bounds what comes out, and tells what is wrong with what goes in.
+type inflating struct {
+	zr   *gzip.Reader
+	left int64
+}
+
+func (r *inflating) Read(p []byte) (int, error) {
+	n, err := r.zr.Read(p)
+	if r.left -= int64(n); r.left < 0 {
+		return 0, found("it inflates to more than it may: to %d times its size, or past the limit of its kind", MaxRatio)
+	}
+	return n, broken(err)
+}
+
+// broken turns a fault of the compression into a finding. An early end stays
+// what it is, and so does what was not the file's fault.
+func broken(err error) error {
+	switch {
+	case err == nil, err == io.EOF:
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	}
+	return found("no sound gzip")
+}
+
+// short turns the end of a file, where there must be more, into an early one.
+func short(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
