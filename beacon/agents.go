@@ -87,11 +87,11 @@ type Agents struct {
 	Metrics *Metrics
 	Log     *slog.Logger
 
-	router  *mux.Router
-	cache   answers
-	gate    gate
-	drain   drain
-	health  health
+	router *mux.Router
+	cache  answers
+	gate   gate
+	drain  drain
+	health health
 }
 
 // Handler returns all routes. Call it once, when a is filled in.
@@ -109,11 +109,13 @@ func (a *Agents) routes() *mux.Router {
 	get := func(h handler) methods { return methods{http.MethodGet: h, http.MethodHead: h} }
 	down, up := "/{root:(?i:"+a.Download+")}", "/{root:(?i:"+a.Upload+")}"
 	r.Handle(down+"/{path:.*}", a.handle(get(a.download)))
-	r.Handle(up, a.handle(get(a.reachable)))
-	r.Handle(up+"/", a.handle(get(a.reachable)))
+	root := get(a.reachable)
 	if a.Resumption.Store != nil {
+		root[http.MethodOptions] = a.options
 		r.Handle(up+"/{parts:(?i:[.]resumable)}/{id:[^/]+}", a.handle(a.partMethods()))
 	}
+	r.Handle(up, a.handle(root))
+	r.Handle(up+"/", a.handle(root))
 	r.Handle(up+"/{path:.+}", a.handle(a.uploadMethods(methods{http.MethodPut: a.put, http.MethodHead: a.head, http.MethodGet: a.receipt})))
 	r.NotFoundHandler = a.handle(methods{"": notFound})
 	return r

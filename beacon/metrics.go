@@ -84,7 +84,7 @@ func (m *Metrics) accepted(r uploads.Receipt) {
 // are counted together.
 func (m *Metrics) refused(method string, code problem.Code) {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPut:
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch:
 	default:
 		method = "other"
 	}

@@ -52,6 +52,9 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	}
 	b.agents.Limits = b.agentLimits(limits)
 	b.agents.Rules = b.config.ContentRules()
+	if err := b.openResumable(); err != nil {
+		return err
+	}
 	b.agents.Handler()
 	return b.openGate(kinds)
 }
