@@ -98,8 +98,8 @@ func bucket(perSecond, burst float64) *rate.Limiter {
 func (r *Rates) Allow(now time.Time, e Endpoint, s Sender) (wait time.Duration, why Reason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id := r.identity(e, s)
 	if r.tickets.len() > 0 {
+		id := r.identity(e, s)
 		if t, ok := r.tickets.get(id); ok {
 			if left := t.due.Sub(now); left > 0 {
 				return seconds(left), t.reason
@@ -119,10 +119,10 @@ func (r *Rates) Allow(now time.Time, e Endpoint, s Sender) (wait time.Duration, 
 			continue
 		case wait > debt:
 			turn.CancelAt(now)
-			return seconds(debt + time.Duration(id%uint64(debt))), b.reason
+			return seconds(debt + time.Duration(r.identity(e, s)%uint64(debt))), b.reason
 		}
 		wait = seconds(wait)
-		r.tickets.put(id, ticket{now.Add(wait), b.reason})
+		r.tickets.put(r.identity(e, s), ticket{now.Add(wait), b.reason})
 		return wait, b.reason
 	}
 	return 0, ""

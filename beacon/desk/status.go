@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"inventorybeacon/beacon/admission"
 	"inventorybeacon/policy"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/relay"
@@ -27,6 +28,8 @@ type Status struct {
 	Counts   catalogue.Counts `json:"counts"`
 	Spool    SpoolStatus      `json:"spool"`
 	Sinks    []SinkStatus     `json:"sinks"`
+	// Pressure is how much of its limits a running beacon uses.
+	Pressure *admission.Pressure `json:"pressure,omitempty"`
 	// Problems are what a person should look at, with what to do.
 	Problems []string `json:"problems"`
 }

@@ -33,9 +33,12 @@ func status(b *beacon.Beacon, c *config.Config, now time.Time) desk.Status {
 	if err := b.Ready(); err != nil {
 		st.Problems = append(st.Problems, "not ready: "+err.Error())
 	}
+	p := b.Pressure(now)
+	st.Pressure = &p
 	if err := b.Full(); err != nil {
-		st.Problems = append(st.Problems, "uploads are refused until the disk has room: "+err.Error())
+		st.Problems = append(st.Problems, "uploads are refused until there is room: "+err.Error())
 	}
+	st.Problems = append(st.Problems, pressureProblems(p)...)
 	for i, r := range b.Relays() {
 		sink := desk.SinkStatus{Status: r, Required: c.Relay[i].IsRequired()}
 		st.Sinks = append(st.Sinks, sink)

@@ -37,6 +37,7 @@ func writeStatus(w io.Writer, st desk.Status, now time.Time) error {
 		{"devices", fmt.Sprint(st.Counts.Devices)},
 		{"uploads", uploadCounts(st.Counts)},
 		{"waiting", waiting(st.Spool, now)},
+		{"pressure", pressure(st.Pressure)},
 	}.write(w)
 	if err != nil || len(st.Sinks) == 0 {
 		return err
