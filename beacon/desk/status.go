@@ -68,6 +68,7 @@ func (d *Desk) getStatus(ctx context.Context, _ struct{}) (Status, error) {
 	if st.Counts, err = cat.Counts(ctx); err != nil {
 		return st, err
 	}
+	st.Problems = append(st.Problems, d.quarantineProblems()...)
 	if st.State == StateStopped { // nobody else knows what waits
 		waiting := catalogue.StateWaiting
 		st.Spool = SpoolStatus{Files: int(st.Counts.Uploads[waiting]), Bytes: st.Counts.Bytes[waiting], Oldest: st.Counts.OldestWaiting}

@@ -12,7 +12,7 @@ import (
 )
 
 func uploadsCommands(o *operator) []*cobra.Command {
-	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o)}
+	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o), quarantineCommand(o)}
 }
 
 func uploadsList(o *operator) *cobra.Command {
@@ -42,6 +42,7 @@ func uploadsList(o *operator) *cobra.Command {
 	cmd.Flags().StringVar(&f.Device, "device", "", "only of this device, as NAME or DOMAIN/NAME")
 	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this kind, for example Inventories")
 	cmd.Flags().StringVar(&state, "state", "", "only in this state: "+stateNames())
+	cmd.Flags().BoolVar(&f.Flagged, "flagged", false, "only those in whose content something was found")
 	cmd.Flags().DurationVar(&since, "since", 0, "only received within this time, for example 24h")
 	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print")
 	return cmd
@@ -74,10 +75,18 @@ func uploadsTable(rows []catalogue.Upload) cli.Table {
 	}
 	for _, u := range rows {
 		t.Rows = append(t.Rows, []string{
-			u.Receipt, string(u.State), u.Kind, u.Name, deviceName(u.Domain, u.Device), cli.Size(u.Bytes), cli.When(u.Received),
+			u.Receipt, stateWord(u), u.Kind, u.Name, deviceName(u.Domain, u.Device), cli.Size(u.Bytes), cli.When(u.Received),
 		})
 	}
 	return t
+}
+
+// stateWord says what to look at first.
+func stateWord(u catalogue.Upload) string {
+	if u.Flag != "" {
+		return string(u.State) + ", flagged"
+	}
+	return string(u.State)
 }
 
 func deviceName(domain, name string) string {

@@ -62,7 +62,7 @@ func uploadFacts(u desk.ShownUpload, signed string) facts {
 		{"device", deviceName(u.Domain, u.Device)}, {"sha256", u.SHA256.String()},
 		{"size", fmt.Sprintf("%s (%d bytes)", cli.Size(u.Bytes), u.Bytes)},
 		{"received", cli.When(u.Received)}, {"from", u.Peer}, {"beacon", u.Upload.Beacon},
-		{"via", strings.Join(u.Via, ", ")}, {"reason", u.Reason}, {"detail", u.Detail},
+		{"via", strings.Join(u.Via, ", ")}, {"flagged", u.Flag}, {"reason", u.Reason}, {"detail", u.Detail},
 	}
 	for _, d := range u.Deliveries {
 		f = append(f, fact{"delivered", fmt.Sprintf("%s to %s", cli.When(d.At), d.Sink)})

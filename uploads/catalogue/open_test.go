@@ -46,8 +46,8 @@ func TestCatalogueRefusesNewerFileAndLeavesIt(t *testing.T) {
 		statement string
 		want      error
 	}{
-		"same version":        {"PRAGMA user_version=1", nil},
-		"newer":               {"PRAGMA user_version=2", ErrNewer},
+		"same version":        {"PRAGMA user_version=2", nil},
+		"newer":               {"PRAGMA user_version=3", ErrNewer},
 		"of another program":  {"PRAGMA application_id=1", ErrForeign},
 		"of no known program": {"PRAGMA application_id=0; PRAGMA user_version=0", ErrForeign},
 	} {
