@@ -30,6 +30,7 @@ type campaign struct {
 // findings are what all images showed.
 type findings struct {
 	images, checked, lost, faults int
+	held, gone, quarantined       int
 	stakes                        int64 // bytes written and not flushed, over all images
 	took                          time.Duration
 }
@@ -37,8 +38,8 @@ type findings struct {
 func (f findings) bad() bool { return f.lost > 0 || f.faults > 0 }
 
 func (f findings) String() string {
-	return fmt.Sprintf("powercut: %d images, %d acknowledged, %d lost, %d other faults (%.1f MB unflushed at stake, %v)",
-		f.images, f.checked, f.lost, f.faults, float64(f.stakes)/1e6, f.took.Round(time.Second))
+	return fmt.Sprintf("powercut: %d images, %d acknowledged, %d lost, %d other faults (%d held, %d delivered, %d in quarantine; %.1f MB unflushed at stake; %v)",
+		f.images, f.checked, f.lost, f.faults, f.held, f.gone, f.quarantined, float64(f.stakes)/1e6, f.took.Round(time.Second))
 }
 
 func (c *campaign) run(ctx context.Context) (f findings, err error) {
@@ -150,6 +151,9 @@ func (c *campaign) examine(ctx context.Context, shelf *cutdisk.Shelf, rec *recor
 		}
 		f.images++
 		f.checked += a.Checked
+		f.held += a.Held
+		f.gone += a.Gone
+		f.quarantined += a.Quarantined
 		f.lost += len(a.Lost)
 		f.faults += len(a.Faults)
 		report(at, a)

@@ -34,8 +34,10 @@ type question struct {
 // An answer is what an image showed.
 type answer struct {
 	Checked int
-	Lost    []string // acknowledged files that are nowhere
-	Faults  []string // whatever else a cut of the power must not do
+	// Of those, so many were held, had gone where they should, or were in quarantine.
+	Held, Gone, Quarantined int
+	Lost                    []string // acknowledged files that are nowhere
+	Faults                  []string // whatever else a cut of the power must not do
 }
 
 func (a *answer) lost(c claim, why string) {

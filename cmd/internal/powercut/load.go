@@ -33,6 +33,8 @@ func (s *site) load(ctx context.Context, seed uint64) (stop func()) {
 			all.Go(func() { w.putAll(ctx, s.upload(r)) })
 		}
 	}
+	refused := &writer{who: "refused", rng: rand.New(rand.NewPCG(seed, 97))}
+	all.Go(func() { refused.putRefused(ctx, s.upload(beacon)) })
 	w := &writer{who: "agent", rng: rand.New(rand.NewPCG(seed, 99))}
 	all.Go(func() { s.fillOutbox(ctx, w) })
 	p := &writer{who: "parts", rng: rand.New(rand.NewPCG(seed, 98))}
@@ -74,18 +76,40 @@ func (w *writer) name() string {
 	return fmt.Sprintf("%s at 20260101T%06d (cut).log", w.who, w.n)
 }
 
-const kind = "Logs" // has no document to be checked
+const (
+	kind = "Logs" // has no document to be checked
+	// refusedKind is of files that the beacon takes and its parent refuses for
+	// their size, so that they end in the beacon's quarantine.
+	refusedKind  = "Events"
+	refusedBytes = 4 << 10
+	refusedPace  = 30 * time.Millisecond
+)
 
 func (w *writer) putAll(ctx context.Context, root string) {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := newClient()
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		body := w.next()
-		at := root + "/" + kind + "/" + url.PathEscape(w.name())
-		if err := put(ctx, client, at, body); err != nil {
+		if err := put(ctx, client, root+"/"+kind+"/"+url.PathEscape(w.name()), body); err != nil {
 			time.Sleep(50 * time.Millisecond) // it is busy, or is starting
 		}
 	}
+}
+
+func (w *writer) putRefused(ctx context.Context, root string) {
+	client := newClient()
+	defer client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		body := append(w.next(), make([]byte, refusedBytes)...)
+		name := fmt.Sprintf("%s at 20260101T%06d (cut).ndjson", w.who, w.n)
+		// One that does not arrive was promised to nobody.
+		_ = put(ctx, client, root+"/"+refusedKind+"/"+url.PathEscape(name), body)
+		time.Sleep(refusedPace)
+	}
+}
+
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 }
 
 func put(ctx context.Context, client *http.Client, at string, body []byte) error {

@@ -30,7 +30,7 @@ const (
 
 // sendParts sends files in parts, some of which stay unfinished.
 func (s *site) sendParts(ctx context.Context, w *writer) {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := newClient()
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		var body []byte

@@ -80,6 +80,9 @@ func configure(file string, r role, data, above string) error {
 		up = "directory: {path: " + filepath.Join(data, relayedDir) + "}"
 	}
 	text := fmt.Sprintf("name: %s\nrelay:\n  - name: %s\n    %s\nspool: {segment_bytes: %d, min_free: 1MiB}\n", r, sinkName, up, segmentBytes)
+	if r == parent {
+		text += fmt.Sprintf("kinds: {%s: {max: %d}}\n", refusedKind, refusedBytes)
+	}
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 

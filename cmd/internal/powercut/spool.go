@@ -32,15 +32,26 @@ func examineBeacon(q *question, a *answer) {
 	if q.Role == parent {
 		there = filesBelow(filepath.Join(q.Data, relayedDir), a)
 	}
+	quarantined := filesBelow(filepath.Join(q.Data, "quarantine"), a)
 	for _, c := range q.Claims {
 		name, err := uploads.ParseName(c.Name)
 		if err != nil {
 			a.fault("%v", err)
 			continue
 		}
-		if _, known := s.FindExact(c.Kind, name, c.SHA256); !known {
+		if c.Kind == refusedKind && quarantined[c.SHA256] {
+			a.Quarantined++
+			continue
+		}
+		_, known := s.FindExact(c.Kind, name, c.SHA256)
+		switch {
+		case !known:
 			a.lost(c, "the spool does not know it")
-		} else if !held[c.SHA256] && !there[c.SHA256] {
+		case held[c.SHA256]:
+			a.Held++
+		case there[c.SHA256]:
+			a.Gone++
+		default:
 			a.lost(c, "the spool says it was delivered, and it was not")
 		}
 	}
@@ -103,7 +114,12 @@ func examineAgent(q *question, a *answer) {
 	held := heldIn(s, a)
 	folder := filesBelow(filepath.Join(q.Data, "outbox"), a)
 	for _, c := range q.Claims {
-		if !held[c.SHA256] && !folder[c.SHA256] && !q.Above[c.SHA256] {
+		switch {
+		case held[c.SHA256], folder[c.SHA256]:
+			a.Held++
+		case q.Above[c.SHA256]:
+			a.Gone++
+		default:
 			a.lost(c, "it is neither in the folder nor in the spool, and the beacon has not got it")
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 const (
@@ -30,9 +29,12 @@ func (c *campaign) startOn(ctx context.Context, dir string, q question) (a answe
 		return a
 	}
 	defer p.kill()
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := newClient()
 	defer client.CloseIdleConnections()
 	for _, f := range q.Claims[max(0, len(q.Claims)-asked):] {
+		if f.Kind == refusedKind {
+			continue // it may be in quarantine by now, and then is not held
+		}
 		file := at.JoinPath("ManageSoftRL", f.Kind, url.PathEscape(f.Name))
 		file.RawQuery = "sha256=" + f.SHA256.String()
 		if status, err := head(ctx, client, file.String()); err != nil || status != http.StatusOK {
