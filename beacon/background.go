@@ -32,6 +32,9 @@ func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFu
 	for _, r := range b.relays {
 		relays = append(relays, r.Run)
 	}
+	for _, r := range b.routes {
+		relays = append(relays, r.Run)
+	}
 	for _, a := range b.askers {
 		relays = append(relays, a.Run)
 	}

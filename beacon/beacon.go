@@ -23,6 +23,7 @@ import (
 	contentgate "inventorybeacon/uploads/content/gate"
 	"inventorybeacon/uploads/custody/inquiry"
 	"inventorybeacon/uploads/durablefile"
+	"inventorybeacon/uploads/parent"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/relay"
 	"inventorybeacon/uploads/spool"
@@ -74,6 +75,8 @@ type Beacon struct {
 	quarantine *quarantine.Store
 	gate       *contentgate.Gate
 	relays     []*relay.Relay
+	routes     map[string]parentRoute // by destination, where it names several beacons
+	proven     *parent.Proven         // once it is needed
 	askers     []*inquiry.Asker
 	signer     *signing.Key
 	room       *room

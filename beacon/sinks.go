@@ -12,6 +12,7 @@ import (
 
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/beacon/dial"
+	"inventorybeacon/failover"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/directory"
 	"inventorybeacon/uploads/objectstore"
@@ -24,7 +25,7 @@ func (b *Beacon) openGuard(context.Context) (err error) {
 	var upstreams []string
 	for _, r := range b.config.Relay {
 		if r.Beacon != nil {
-			upstreams = append(upstreams, r.Beacon.URL)
+			upstreams = append(upstreams, parentHosts(r.Beacon)...)
 		}
 		if r.S3 != nil {
 			upstreams = append(upstreams, storeHosts(r.S3)...)
@@ -39,6 +40,17 @@ func (b *Beacon) openGuard(context.Context) (err error) {
 		b.log.Error("refused to connect: only configured upstreams outside agent_networks are", "address", address, "reason", reason)
 	}
 	return nil
+}
+
+// parentHosts are the beacons of a destination and the proxies on the way there.
+func parentHosts(p *config.Parent) (out []string) {
+	for _, l := range p.Locations("") {
+		out = append(out, l.Upload)
+		if l.Proxy != failover.Direct {
+			out = append(out, l.Proxy)
+		}
+	}
+	return out
 }
 
 // storeHosts are the hosts by which an object store is called: its own, the
@@ -85,11 +97,31 @@ func (b *Beacon) openRelays(context.Context) error {
 			return fmt.Errorf("relay %s: %w", r.Name, err)
 		}
 		b.follow(r.Name, sink)
-		b.relays = append(b.relays, relay.New(relay.Options{
-			Name: r.Name, Queue: b.gate, Sink: sink, Quarantine: b.quarantine, Log: b.log,
-		}))
+		o := pace(r)
+		o.Name, o.Queue, o.Sink, o.Quarantine, o.Log = r.Name, b.gate, sink, b.quarantine, b.log
+		if o.Hours, err = r.OpenHours(); err != nil {
+			return fmt.Errorf("relay %s: %w", r.Name, err)
+		}
+		b.relays = append(b.relays, relay.New(o))
 	}
 	return nil
+}
+
+// pace is how many files go to a destination at a time. A directory gets groups,
+// of one writer each: more of them than a disk has use for only wait. A store is
+// far away and takes many at once; a beacon does too, but has other children. Some
+// workers are always left for other devices, and some for other kinds.
+func pace(r config.Relay) relay.Options {
+	o := relay.Options{Bandwidth: int64(r.Bandwidth)}
+	switch {
+	case r.Directory != nil:
+		o.Workers, o.PerLine = 4, directory.DefaultGroup
+	case r.S3 != nil:
+		o.Workers, o.PerLine, o.PerKind = 24, 16, 20
+	default:
+		o.Workers, o.PerLine, o.PerKind = 16, 8, 12
+	}
+	return o
 }
 
 func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
@@ -113,12 +145,5 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), Transport: t, Identity: b.name, Log: b.log,
 		})
 	}
-	t, err := b.transport(r.Beacon.CA)
-	if err != nil {
-		return nil, err
-	}
-	return &parent.Sink{
-		Client:    &parent.Client{HTTP: &http.Client{Transport: t}, Identity: b.name},
-		Locations: parent.Fixed{{Name: r.Name, Root: strings.TrimSuffix(r.Beacon.URL, "/")}},
-	}, nil
+	return b.parentSink(r.Name, r.Beacon)
 }

@@ -27,6 +27,7 @@ func (c *Config) check() Mistakes {
 	c.checkRelay(bad)
 	c.checkKinds(bad)
 	c.checkLimits(bad)
+	c.checkChosen(bad)
 	c.checkResumable(bad)
 	c.checkContent(bad)
 	oneOf(bad, "unknown_kinds", c.UnknownKinds, "refuse", "accept")
@@ -101,6 +102,7 @@ func (c *Config) checkRelay(bad report) {
 		}
 		seen[r.Name] = true
 		c.checkDestination(bad, key, r)
+		r.checkPace(bad, key)
 		for _, k := range r.Kinds {
 			if _, ok := c.UploadKinds().ByFolder(k); !ok && c.UnknownKinds != "accept" {
 				bad(key+".kinds", "%q is no kind", k)
@@ -133,7 +135,7 @@ func (c *Config) checkDestination(bad report, key string, r Relay) {
 	}
 	if r.Beacon != nil {
 		n++
-		checkURL(bad, key+".beacon.url", r.Beacon.URL)
+		r.Beacon.check(bad, key+".beacon")
 	}
 	if n != 1 {
 		bad(key, "needs exactly one of directory, s3 and beacon")

@@ -92,7 +92,15 @@ type Relay struct {
 	Kinds []string `yaml:"kinds"`
 	// Required keeps a file in the spool until this destination has it; true
 	// unless set to false.
-	Required  *bool      `yaml:"required"`
+	Required *bool `yaml:"required"`
+	// Hours are when files go there, such as "22:00-06:00" or "sat,sun", by the
+	// clock of TimeZone; always if empty. What is on its way when they end is
+	// finished.
+	Hours []string `yaml:"hours"`
+	// TimeZone is a name such as "Europe/Berlin"; this machine's if empty.
+	TimeZone string `yaml:"time_zone"`
+	// Bandwidth bounds the bodies sent there, in bytes a second; 0 for no bound.
+	Bandwidth Bytes      `yaml:"bandwidth"`
 	Directory *Directory `yaml:"directory"`
 	S3        *S3        `yaml:"s3"`
 	Beacon    *Parent    `yaml:"beacon"`
@@ -123,13 +131,6 @@ type S3 struct {
 	// Style is how the bucket is named in addresses: "path", "virtual", or empty
 	// for what the endpoint suggests.
 	Style string `yaml:"style"`
-}
-
-// A Parent is a beacon further up.
-type Parent struct {
-	// URL is the parent's upload root, for example https://hub/ManageSoftRL.
-	URL string `yaml:"url"`
-	CA  string `yaml:"ca"`
 }
 
 // Spool is about what waits for its relay.
@@ -226,6 +227,9 @@ func Default() *Config {
 func (c *Config) complete() {
 	if len(c.Relay) == 0 {
 		c.Relay = []Relay{{Name: "relayed", Directory: &Directory{Path: filepath.Join(c.Data, RelayedDir)}}}
+	}
+	for i := range c.Relay {
+		c.Relay[i].complete()
 	}
 	for i := range c.Listeners {
 		t := c.Listeners[i].TLS

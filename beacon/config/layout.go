@@ -2,12 +2,13 @@ package config
 
 // The data directory's entries.
 const (
-	DropDir       = "drop"       // administrators put bundles here
-	PolicyDir     = "policy"     // published revisions
-	SpoolDir      = "spool"      // uploads on their way up
-	KeptDir       = "kept"       // newest inventories
-	QuarantineDir = "quarantine" // what a destination will never take
-	CatalogueFile = "catalog.db" // the index
-	KeysDir       = "keys"       // keys and certificates
-	RelayedDir    = "relayed"    // where uploads go unless configured otherwise
+	DropDir       = "drop"        // administrators put bundles here
+	PolicyDir     = "policy"      // published revisions
+	SpoolDir      = "spool"       // uploads on their way up
+	KeptDir       = "kept"        // newest inventories
+	QuarantineDir = "quarantine"  // what a destination will never take
+	CatalogueFile = "catalog.db"  // the index
+	KeysDir       = "keys"        // keys and certificates
+	ProvenFile    = "proven.json" // incumbents' servers that turned out to be beacons of ours
+	RelayedDir    = "relayed"     // where uploads go unless configured otherwise
 )

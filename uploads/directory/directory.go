@@ -36,7 +36,7 @@ type Options struct {
 	MaxFiles int
 	MaxBytes int64
 	// Group is how many files are written before they are synced together; 0
-	// means 64. More amortise the syncs better, but are repeated together if the
+	// means DefaultGroup. More amortise the syncs better, but are repeated together if the
 	// process dies before the mark.
 	Group int
 	// Identity is the beacon's, for the custody it reports.
@@ -44,6 +44,9 @@ type Options struct {
 	// Log defaults to discarding.
 	Log *slog.Logger
 }
+
+// DefaultGroup amortises the syncs of a group nearly as well as any larger one.
+const DefaultGroup = 64
 
 // pause is how long a sink that found too much waiting wants to be left alone.
 // A shorter one notices the importer sooner and lists the folders more often.
@@ -73,7 +76,7 @@ var _ uploads.Sink = (*Sink)(nil)
 // interrupted delivery left.
 func Open(dir string, o Options) (*Sink, error) {
 	if o.Group <= 0 {
-		o.Group = 64
+		o.Group = DefaultGroup
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -260,6 +263,7 @@ func (s *Sink) copy(d *draft) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("write %s: %w", d.Name, err)
 	}
+	startWriteback(f)
 	return f, nil
 }
 
