@@ -161,7 +161,7 @@ func (a *Agent) openOutbox() error {
 	for _, lost := range a.spool.Recovery().Lost {
 		a.observe(lost)
 	}
-	beacons := &parent.Sink{Client: &parent.Client{HTTP: a.http}, Locations: route.Uploads{Route: a.route}, Level: uploads.LevelBeacon}
+	beacons := &parent.Sink{Client: &parent.Client{HTTP: a.http, Resume: &parent.Resuming{Log: a.log}}, Locations: route.Uploads{Route: a.route}, Level: uploads.LevelBeacon}
 	a.keeper = custody.New(custody.Options{
 		Sink: beacons, Teller: beacons, Spool: a.spool, Name: sinkName, Self: self, Log: a.log,
 	})
