@@ -14,6 +14,7 @@ import (
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/beacon/signing"
 	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/spool"
@@ -29,8 +30,10 @@ type Desk struct {
 	refused   func() (*quarantine.Store, error)
 	signer    func() (*signing.Key, error)
 	status    func(context.Context) (Status, error)
-	index     *catalogue.Catalogue // a stopped beacon's, once it is open
-	closers   []func() error
+	// requeue is nil where nothing is relayed.
+	requeue func(sink string, pick func(uploads.Upload) bool) (int, error)
+	index   *catalogue.Catalogue // a stopped beacon's, once it is open
+	closers []func() error
 }
 
 // Parts are a running beacon's.
@@ -42,6 +45,8 @@ type Parts struct {
 	Signer    *signing.Key
 	// Status answers how the beacon is, but for what the catalogue counts.
 	Status func(context.Context) (Status, error)
+	// Requeue offers again what destinations set aside or deferred.
+	Requeue func(sink string, pick func(uploads.Upload) bool) (int, error)
 }
 
 // New returns the desk of a running beacon.
@@ -53,6 +58,7 @@ func New(p Parts) *Desk {
 		refused:   func() (*quarantine.Store, error) { return p.Refused, nil },
 		signer:    func() (*signing.Key, error) { return p.Signer, nil },
 		status:    p.Status,
+		requeue:   p.Requeue,
 	}
 }
 

@@ -46,6 +46,20 @@ type SpoolStatus struct {
 type SinkStatus struct {
 	relay.Status
 	Required bool `json:"required"`
+	// Beacons are those that the destination names, the one to ask next first, if
+	// there are several.
+	Beacons []BeaconStatus `json:"beacons,omitempty"`
+}
+
+// BeaconStatus is how one of several beacons of a destination is doing.
+type BeaconStatus struct {
+	Name  string `json:"name"`
+	URL   string `json:"url"`
+	InUse bool   `json:"in_use"`
+	// Failures count since it was last well; Until is when it is tried again.
+	Failures int       `json:"failures,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+	Error    string    `json:"error,omitempty"`
 }
 
 // GetStatus asks how the beacon is.

@@ -9,13 +9,15 @@ import (
 	"inventorybeacon/beacon"
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/beacon/desk"
+	"inventorybeacon/cmd/internal/cli"
 )
 
 // parts gives the operator's desk what it needs of a running beacon.
 func parts(b *beacon.Beacon, c *config.Config) desk.Parts {
 	return desk.Parts{
 		Policies: b.Policies(), Catalogue: b.Catalogue(), Spool: b.Spool(), Refused: b.Quarantine(), Signer: b.Signer(),
-		Status: func(context.Context) (desk.Status, error) { return status(b, c, time.Now()), nil },
+		Requeue: b.Requeue,
+		Status:  func(context.Context) (desk.Status, error) { return status(b, c, time.Now()), nil },
 	}
 }
 
@@ -40,19 +42,43 @@ func status(b *beacon.Beacon, c *config.Config, now time.Time) desk.Status {
 	}
 	st.Problems = append(st.Problems, pressureProblems(p)...)
 	for i, r := range b.Relays() {
-		sink := desk.SinkStatus{Status: r, Required: c.Relay[i].IsRequired()}
+		sink := desk.SinkStatus{Status: r, Required: c.Relay[i].IsRequired(), Beacons: standings(b, r.Sink)}
+		sink.Waiting = s.Sinks[r.Sink].Pending // the relay plans but some of a long backlog
 		st.Sinks = append(st.Sinks, sink)
 		st.Problems = append(st.Problems, sinkProblems(sink, now)...)
 	}
 	return st
 }
 
-func sinkProblems(s desk.SinkStatus, now time.Time) []string {
+func standings(b *beacon.Beacon, sink string) (out []desk.BeaconStatus) {
+	for _, s := range b.Standings(sink) {
+		st := desk.BeaconStatus{Name: s.Name, URL: s.Upload, InUse: s.InUse, Failures: s.Failures, Error: s.Error}
+		if s.Failures > 0 {
+			st.Until = s.Rest
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func sinkProblems(s desk.SinkStatus, now time.Time) (out []string) {
+	if s.SetAside > 0 {
+		why := ""
+		if len(s.Trouble) > 0 {
+			why = s.Trouble[0].Reason
+		}
+		out = append(out, fmt.Sprintf("%s set %s aside (%s): correct the cause, then run `beacon uploads requeue --all --sink %s`", s.Sink, cli.Count(s.SetAside, "file"), why, s.Sink))
+	}
+	for _, b := range s.Beacons {
+		if b.Failures > 0 {
+			out = append(out, fmt.Sprintf("%s: the beacon %s failed, the others are used: %s", s.Sink, b.Name, b.Error))
+		}
+	}
 	switch {
 	case s.Stopped:
-		return []string{fmt.Sprintf("the relay to %s stopped: %s", s.Sink, s.LastError)}
-	case s.FailuresInARow > 0:
-		return []string{fmt.Sprintf("%s has failed %d times in a row, next try in %v: %s", s.Sink, s.FailuresInARow, s.NextAttempt.Sub(now).Round(time.Second), s.LastError)}
+		out = append(out, fmt.Sprintf("the relay to %s stopped: %s: correct the configuration, then run `beacon uploads requeue --all --sink %s`", s.Sink, s.LastError, s.Sink))
+	case s.FailuresInARow > 0 && s.ClosedUntil.IsZero():
+		out = append(out, fmt.Sprintf("%s has failed %d times in a row, next try in %v: %s", s.Sink, s.FailuresInARow, s.NextAttempt.Sub(now).Round(time.Second), s.LastError))
 	}
-	return nil
+	return out
 }

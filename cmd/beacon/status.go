@@ -70,8 +70,11 @@ func sinksTable(sinks []desk.SinkStatus) cli.Table {
 	t := cli.Table{Header: []string{"SINK", "REQUIRED", "WAITING", "DEFERRED", "FAILURES", "NEXT TRY", "LAST ERROR"}}
 	for _, s := range sinks {
 		next := cli.When(s.NextAttempt)
-		if s.Stopped {
+		switch {
+		case s.Stopped:
 			next = "stopped"
+		case !s.ClosedUntil.IsZero():
+			next = "outside its hours until " + cli.When(s.ClosedUntil)
 		}
 		t.Rows = append(t.Rows, []string{
 			s.Sink, fmt.Sprint(s.Required), fmt.Sprint(s.Waiting), fmt.Sprint(s.Deferred), fmt.Sprint(s.FailuresInARow), next, dash(s.LastError),
