@@ -92,6 +92,7 @@ func (a *Agent) reschedule() {
 func (a *Agent) reconnected(why string) {
 	a.log.Info("network is back or changed", slog.String("why", why))
 	a.http.CloseIdleConnections()
+	a.relay.Wake()
 	a.Wake()
 	a.loop.Fire(schedule.TypeConnect)
 }
