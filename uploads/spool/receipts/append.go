@@ -57,6 +57,9 @@ func (a *Archive) Prune(before time.Time) error {
 	if l := a.active(); isWorn(l.ages, l.count, before) {
 		a.turn()
 	}
+	if err := a.active().prepare(a.Last()); err != nil { // see job.run
+		return fmt.Errorf("prepare receipts: %w", err)
+	}
 	a.kick()
 	return nil
 }

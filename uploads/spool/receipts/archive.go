@@ -118,7 +118,7 @@ func (a *Archive) loadRuns(v *view, spans []span) error {
 			a.stale = append(a.stale, a.path(s.runName()))
 			continue
 		}
-		r, err := openRun(a.disk, a.dir, s)
+		r, err := openRun(a.disk, a.dir, s, a.log)
 		if errors.Is(err, errDamaged) {
 			a.hurt++
 			a.log.Error("receipts unreadable, left alone", "file", a.path(s.runName()), "err", err)

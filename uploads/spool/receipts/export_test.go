@@ -1,6 +1,12 @@
 package receipts
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"inventorybeacon/uploads/spool/disk"
+)
 
 // Small makes logs and runs full soon, keeps few events in memory, and lets
 // Append do at once what is otherwise done in the background.
@@ -51,4 +57,30 @@ func (a *Archive) Memory() (n int) {
 		n += r.guide.bytes() + len(r.heads)
 	}
 	return n
+}
+
+// RunOf writes a run of n entries that covers the logs numbered from low to
+// high, as if they had come to be merged.
+func RunOf(d disk.Disk, dir string, low, high uint64, n int, entry func(i int) *Entry) error {
+	w, err := newRunWriter(d, dir+"/"+span{low, high, 0}.runName())
+	if err != nil {
+		return err
+	}
+	type place struct {
+		FileID
+		seq uint64
+		i   int
+	}
+	all := make([]place, n)
+	for i := range all {
+		e := entry(i)
+		all[i] = place{keyedOf(e).id, e.Upload.Seq, i}
+	}
+	slices.SortFunc(all, func(a, b place) int { return cmp.Or(a.compare(b.FileID), cmp.Compare(a.seq, b.seq)) })
+	for _, p := range all {
+		if err := w.add(keyedOf(entry(p.i))); err != nil {
+			return err
+		}
+	}
+	return w.finish()
 }

@@ -1,58 +1,48 @@
 package receipts
 
 import (
+	"errors"
 	"iter"
 	"slices"
 )
 
-// Find returns the newest upload of a name that was not lost, or nil.
+// Find returns the newest upload of a name that was not lost, or nil. What is
+// damaged is taken for absent, here and elsewhere: it is logged and counted.
 func (a *Archive) Find(id NameID) (*Entry, error) {
-	v := a.look()
-	defer a.leave(v)
-	var best *Entry
-	var failed error
-	for f, newest := range v.finders() {
-		if best != nil && best.Upload.Seq >= newest {
-			continue
-		}
-		e, err := f.find(id)
-		if err != nil {
-			failed = err
-		} else if e != nil && (best == nil || e.Upload.Seq > best.Upload.Seq) {
-			best = e
-		}
-	}
-	if best != nil {
-		failed = nil
-	}
-	return best, failed
+	return a.newest(func(f finder) (*Entry, error) { return f.find(id) }, func(*Entry) bool { return false })
 }
 
 // FindExact returns the newest upload of certain bytes under a name, lost or
 // not, or nil.
 func (a *Archive) FindExact(id FileID) (*Entry, error) {
+	// While one that was not lost was known, nothing else was stored.
+	return a.newest(func(f finder) (*Entry, error) { return f.findExact(id) }, func(e *Entry) bool { return !e.Lost() })
+}
+
+// newest asks all files that may have a newer upload than what was found, until
+// one is enough.
+func (a *Archive) newest(ask func(finder) (*Entry, error), enough func(*Entry) bool) (best *Entry, failed error) {
 	v := a.look()
 	defer a.leave(v)
-	var best *Entry
-	var failed error
 	for f, newest := range v.finders() {
 		if best != nil && best.Upload.Seq >= newest {
 			continue
 		}
-		e, err := f.findExact(id)
+		e, err := ask(f)
 		switch {
+		case errors.Is(err, errDamaged):
 		case err != nil:
 			failed = err
-		case e != nil && !e.Lost():
-			return e, nil // while it was known nothing else was stored
+		case e != nil && enough(e):
+			return e, nil
 		case e != nil && (best == nil || e.Upload.Seq > best.Upload.Seq):
 			best = e
 		}
 	}
 	if best != nil {
-		failed = nil
+		return best, nil
 	}
-	return best, failed
+	return nil, failed
 }
 
 // A finder is a file of receipts.

@@ -126,6 +126,13 @@ func (l *log) readHeader(b []byte) error {
 // is needed yet.
 func (l *log) usable() bool { return l.sound || l.count == 0 }
 
+// isBegun says whether its header is on the disk.
+func (l *log) isBegun() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.sound
+}
+
 // prepare makes the file ready for appending at l.end.
 func (l *log) prepare(last uint64) error {
 	if l.file == nil {
@@ -192,7 +199,7 @@ func (l *log) read(at uint32) (entry, error) {
 	}
 	size := int(binary.LittleEndian.Uint32(b[4:]))
 	if size > maxEntry {
-		return nil, fmt.Errorf("read receipt: bad length %d", size)
+		return nil, fmt.Errorf("read receipt: length %d: %w", size, errDamaged)
 	}
 	if size > n {
 		b = make([]byte, size)
@@ -202,7 +209,7 @@ func (l *log) read(at uint32) (entry, error) {
 	}
 	raw := entry(b).whole()
 	if !raw.valid() {
-		return nil, fmt.Errorf("receipt at %d is damaged", int64(at)*unit)
+		return nil, fmt.Errorf("%s: receipt at %d: %w", l.name, int64(at)*unit, errDamaged)
 	}
 	return raw, nil
 }

@@ -17,12 +17,18 @@ type stream interface {
 	damaged() int
 }
 
+// errNumbers means that nobody else would know the highest number.
+var errNumbers = errors.New("the log that keeps the numbers is not begun")
+
 // run does the job. Until the new run is durable, and once it is, everything is
 // found; what it was made of goes when no look-up reads it any longer.
 func (j *job) run(a *Archive) error {
 	made, err := a.write(j)
 	if err != nil {
 		return err
+	}
+	if !made && !a.active().isBegun() {
+		return errNumbers
 	}
 	if len(j.logs) > 0 && j.logs[0].number == 0 { // of version 1
 		if err := a.mark(); err != nil {
@@ -31,7 +37,7 @@ func (j *job) run(a *Archive) error {
 	}
 	var fresh []*run
 	if made {
-		r, err := openRun(a.disk, a.dir, j.span)
+		r, err := openRun(a.disk, a.dir, j.span, a.log)
 		if err != nil {
 			return err
 		}
@@ -81,7 +87,12 @@ func (a *Archive) write(j *job) (made bool, err error) {
 		a.log.Error("receipts damaged, the others are kept", "run", j.span.runName(), "blocks", damaged)
 	}
 	w.summary.Damaged = uint64(damaged)
+	for _, l := range j.logs {
+		w.summary.Last = max(w.summary.Last, l.highest()) // of what is forgotten, too
+		w.summary.Damaged += uint64(l.damaged)
+	}
 	for _, r := range j.runs {
+		w.summary.Last = max(w.summary.Last, r.Last)
 		if !r.rebuilt { // else what was missing is missing again
 			w.summary.Damaged += r.Damaged
 		}

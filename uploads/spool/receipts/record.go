@@ -49,7 +49,9 @@ func recordOf(e *Entry) record {
 	}
 	r.meta = journal.AppendUpload(nil, &u, false)
 	for _, m := range e.Marks {
-		r.marks = journal.AppendMark(r.marks, m)
+		of := *m
+		of.File = nil // which is what the receipt itself says
+		r.marks = journal.AppendMark(r.marks, &of)
 	}
 	return r
 }

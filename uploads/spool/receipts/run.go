@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -25,19 +26,20 @@ type run struct {
 	rebuilt bool      // what it says of itself was unreadable
 	retry   time.Time // a merge of it failed; of the upkeep
 
+	log *slog.Logger
 	mu  sync.Mutex
 	bad map[int]bool // blocks that turned out to be damaged
 }
 
 // openRun reads what is kept in memory. A run of which nothing can be read
 // gives errDamaged, what a newer version wrote ErrNewer.
-func openRun(d disk.Disk, dir string, s span) (*run, error) {
+func openRun(d disk.Disk, dir string, s span, log *slog.Logger) (*run, error) {
 	name := dir + "/" + s.runName()
 	f, err := d.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{span: s, source: source{disk: d, name: name, file: f}, bad: map[int]bool{}}
+	r := &run{span: s, source: source{disk: d, name: name, file: f}, log: log, bad: map[int]bool{}}
 	if err := r.load(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -192,8 +194,11 @@ func (r *run) records(n int) ([]record, error) {
 func (r *run) spoilt(n int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.bad[n] {
+		r.log.Error("receipts damaged", "file", r.name, "block", n, "err", err)
+	}
 	r.bad[n] = true
-	return fmt.Errorf("receipts %s, block %d: %w", r.name, n, err)
+	return fmt.Errorf("receipts %s, block %d: %w", r.name, n, errDamaged)
 }
 
 // damaged is how many blocks are known to be lost.
