@@ -192,12 +192,25 @@ func (a *Agents) endpoint(r *http.Request) admission.Endpoint {
 	return admission.Ask
 }
 
-// last refuses what is no policy while even that may run out of disk.
-func (a *Agents) last(r *http.Request) error {
-	if err := a.Room(comeback.Inventory, 0); err != nil {
-		if e, ok := errors.AsType[*DiskError](err); ok && e.Reason == admission.DiskLast {
-			return a.full(err, a.anybody(r))
-		}
+// early decides what is decided about every request, before it is looked at.
+func (a *Agents) early(r *http.Request) error {
+	if err := a.rated(r); err != nil {
+		return err
+	}
+	if a.endpoint(r) != admission.Ask || len(r.URL.Path) <= len(a.Upload)+2 { // reachability, which is asked by machines
+		return nil
+	}
+	if err := a.last(); err != nil {
+		return a.full(err, a.anybody(r))
+	}
+	return nil
+}
+
+// last says that what disk is left belongs to policy, or nil.
+func (a *Agents) last() error {
+	err := a.Room(comeback.Inventory, 0)
+	if e, ok := errors.AsType[*DiskError](err); ok && e.Reason == admission.DiskLast {
+		return err
 	}
 	return nil
 }

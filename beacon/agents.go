@@ -90,6 +90,7 @@ type Agents struct {
 	router *mux.Router
 	cache  answers
 	gate   gate
+	turned turned
 	drain  drain
 	health health
 }
@@ -126,7 +127,7 @@ func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 	if endsConnection(r) {
 		w.Header().Set("Connection", "close")
 	}
-	if err := a.rated(r); err != nil {
+	if err := a.early(r); err != nil {
 		a.refuse(err).ServeHTTP(w, r)
 		return
 	}

@@ -106,10 +106,11 @@ func lastOf(parts []string) string {
 	return parts[len(parts)-1]
 }
 
-// see passes a sighting on. What a beacon further down relays says nothing of
-// when or from where the device itself called.
+// see passes a sighting on, unless the disk is so full that it must not be
+// written. What a beacon further down relays says nothing of when or from where
+// the device itself called.
 func (a *Agents) see(r *http.Request, s catalogue.Sighting) {
-	if len(r.Header[hop.ViaHeader]) == 0 {
+	if len(r.Header[hop.ViaHeader]) == 0 && a.last() == nil {
 		a.Seen(s)
 	}
 }

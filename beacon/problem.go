@@ -166,7 +166,13 @@ func (a *Agents) handle(m methods) http.Handler {
 
 func (a *Agents) log(r *http.Request, status int, code problem.Code, err error) {
 	level := slog.LevelInfo
+	v, _ := errors.AsType[*verdict](err)
+	if v != nil && v.reason != "" {
+		a.logTurned(r.Context(), v.reason, err)
+	}
 	switch {
+	case v != nil && v.reason != "":
+		level = slog.LevelDebug
 	case errors.Is(err, context.Canceled), status == http.StatusNotFound:
 		level = slog.LevelDebug
 	case code == problem.Internal:
