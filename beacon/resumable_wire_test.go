@@ -51,7 +51,7 @@ func TestNewRequestEndsTheStuckOne(t *testing.T) {
 	addr := s.runs(t)
 	at := do(t, "POST", addr, partLog, "", "Upload-Complete: ?0").Header.Get("Location")
 	stuck := func(offset int, text string) net.Conn {
-		return dialed(t, addr, fmt.Sprintf("PATCH %s HTTP/1.1\nContent-Type: application/partial-upload\nUpload-Offset: %d\nUpload-Complete: ?1\nContent-Length: 100", at, offset), text)
+		return dialed(t, addr, fmt.Sprintf("PATCH %s HTTP/1.1\nContent-Type: application/partial-upload\nUpload-Offset: %d\nUpload-Complete: ?0\nContent-Length: 100", at, offset), text)
 	}
 	ended := func(c net.Conn) {
 		t.Helper()

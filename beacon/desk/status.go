@@ -40,6 +40,9 @@ type SpoolStatus struct {
 	Bytes     int64     `json:"bytes"`
 	Oldest    time.Time `json:"oldest,omitzero"`
 	FreeBytes int64     `json:"free_bytes,omitempty"`
+	// Unfinished have come in part, and UnfinishedBytes of them are here.
+	Unfinished      int   `json:"unfinished,omitempty"`
+	UnfinishedBytes int64 `json:"unfinished_bytes,omitempty"`
 }
 
 // SinkStatus is how a destination takes what is sent to it.

@@ -22,11 +22,13 @@ func parts(b *beacon.Beacon, c *config.Config) desk.Parts {
 }
 
 func status(b *beacon.Beacon, c *config.Config, now time.Time) desk.Status {
-	a, s := b.Addresses(), b.Spool().Stats()
+	a, s, half := b.Addresses(), b.Spool().Stats(), b.Unfinished()
 	st := desk.Status{
 		State: string(b.State()), Name: b.Name(), Started: b.Started(),
 		Agents: slices.Concat(a.Agents, a.AgentsTLS), Admin: a.Admin,
-		Spool:    desk.SpoolStatus{Files: s.Pending, Bytes: s.PendingBytes, Oldest: s.Oldest},
+		Spool: desk.SpoolStatus{
+			Files: s.Pending, Bytes: s.PendingBytes, Oldest: s.Oldest, Unfinished: half.Open, UnfinishedBytes: half.Bytes,
+		},
 		Problems: []string{},
 	}
 	if free, err := b.Spool().Free(); err == nil {

@@ -37,6 +37,7 @@ func writeStatus(w io.Writer, st desk.Status, now time.Time) error {
 		{"devices", fmt.Sprint(st.Counts.Devices)},
 		{"uploads", uploadCounts(st.Counts)},
 		{"waiting", waiting(st.Spool, now)},
+		{"unfinished", unfinished(st.Spool)},
 		{"pressure", pressure(st.Pressure)},
 	}.write(w)
 	if err != nil || len(st.Sinks) == 0 {
@@ -51,6 +52,13 @@ func waiting(s desk.SpoolStatus, now time.Time) string {
 		return "nothing"
 	}
 	return fmt.Sprintf("%s, %s, the oldest %s", cli.Count(s.Files, "file"), cli.Size(s.Bytes), cli.Ago(s.Oldest, now))
+}
+
+func unfinished(s desk.SpoolStatus) string {
+	if s.Unfinished == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s, %s of them are here", cli.Count(s.Unfinished, "upload"), cli.Size(s.UnfinishedBytes))
 }
 
 func uploadCounts(c catalogue.Counts) string {
