@@ -128,8 +128,7 @@ func (a *Agent) untilSent(ctx context.Context, patience time.Duration) error {
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("outbox not taken whole", slog.Any("err", err))
 		}
-		left, sent := a.unsent(), a.relay.Status()
-		if settling == 0 && err == nil && (left == 0 || left == sent.SetAside || sent.Stopped) {
+		if settling == 0 && err == nil && a.settled() {
 			return a.notArrived(nil)
 		}
 		if now := a.arrived(); now != arrived {
@@ -142,6 +141,14 @@ func (a *Agent) untilSent(ctx context.Context, patience time.Duration) error {
 			return a.notArrived(context.Cause(ctx))
 		}
 	}
+}
+
+// settled reports whether nothing is left to send or to ask about now.
+func (a *Agent) settled() bool {
+	held, sent := a.spool.Stats().Pending, a.relay.Status()
+	// What a beacon has need not wait for one that does not answer a question.
+	unanswered := a.unsent() == 0 && sent.FailuresInARow > 0
+	return held == sent.SetAside+sent.Held || sent.Stopped || unanswered
 }
 
 // arrived is how many files this process brought to a beacon, those included

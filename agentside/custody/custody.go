@@ -44,6 +44,7 @@ const (
 
 // Spool is what the keeper needs of [spool.Spool].
 type Spool interface {
+	Pending(sink string, after uint64, limit int) []uploads.Upload
 	FindExact(kind string, name uploads.Name, d uploads.Digest) (uploads.Receipt, bool)
 	Learn(kind string, name uploads.Name, d uploads.Digest, c []uploads.Custody) error
 	Deliver(sink string, marks []spool.Mark) error
@@ -91,12 +92,36 @@ type file struct {
 
 var _ uploads.Sink = (*Keeper)(nil)
 
-// New returns a keeper that lets go of a file when a beacon has it.
+// New returns a keeper that lets go of a file when a beacon has it. It knows of
+// the files that an earlier process left with a beacon.
 func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{o: o, level: uploads.LevelBeacon, held: map[uint64]*file{}}
+	k := &Keeper{o: o, level: uploads.LevelBeacon, held: map[uint64]*file{}}
+	k.remember()
+	return k
+}
+
+// chunk is how many files of the spool are looked at together.
+const chunk = 256
+
+func (k *Keeper) remember() {
+	after := uint64(0)
+	for {
+		pending := k.o.Spool.Pending(k.o.Name, after, chunk)
+		for _, u := range pending {
+			after = u.Seq
+			r, _ := k.o.Spool.FindExact(u.Kind, u.Name, u.Digest)
+			holders := slices.DeleteFunc(r.Custody, func(c uploads.Custody) bool { return c.Beacon == k.o.Self })
+			if len(holders) > 0 {
+				k.held[u.Seq] = &file{upload: u, holders: holders}
+			}
+		}
+		if len(pending) < chunk {
+			return
+		}
+	}
 }
 
 // Group implements [uploads.Sink].
@@ -136,19 +161,14 @@ func (k *Keeper) deliver(ctx context.Context, p uploads.Parcel) uploads.Delivery
 	return k.take(f, told)
 }
 
-// find returns what is known of a file: by this process, or by an earlier one.
+// find returns what is known of a file.
 func (k *Keeper) find(u uploads.Upload) *file {
 	k.mu.Lock()
-	f := k.held[u.Seq]
-	k.mu.Unlock()
-	if f != nil {
+	defer k.mu.Unlock()
+	if f := k.held[u.Seq]; f != nil {
 		return f
 	}
-	f = &file{upload: u}
-	if r, ok := k.o.Spool.FindExact(u.Kind, u.Name, u.Digest); ok {
-		f.holders = slices.DeleteFunc(r.Custody, func(c uploads.Custody) bool { return c.Beacon == k.o.Self })
-	}
-	return f
+	return &file{upload: u}
 }
 
 // mayAsk counts a question if the session has one left.

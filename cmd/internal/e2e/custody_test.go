@@ -372,6 +372,10 @@ func TestAgentKeepsFilesUntilTheStoreHasThem(t *testing.T) {
 			t.Fatalf("while the store is shut: %+v", st)
 		}
 	}
+	// A beacon that is away now has nothing to wait for.
+	if out, said, err := command(t.Context(), "beacon-agent", "upload", "--beacon", "http://127.0.0.1:1", "--data", data, "--name", "ws1"); err != nil {
+		t.Errorf("upload: %v: %s%s", err, out, said)
+	}
 	if out, _, err := command(t.Context(), "beacon-agent", "status", "--data", data); err != nil || !strings.Contains(out, "with a beacon") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
