@@ -23,8 +23,9 @@ func TestUploadGetsReceipt(t *testing.T) {
 	s := newSite(t)
 	h := s.Handler()
 	const agent = `Beacon-Agent: id="a1", domain="EXAMPLE", name="pc1", version="1.0"`
+	body := zipped(`<Inventory MachineName="pc1" Scope="EXAMPLE"/>`)
 	for i, dup := range []bool{false, true} {
-		resp := ask(h, "PUT", ndi, "hello", agent)
+		resp := ask(h, "PUT", ndi, body, agent)
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 		}
@@ -32,11 +33,11 @@ func TestUploadGetsReceipt(t *testing.T) {
 		if err := json.Unmarshal([]byte(text(t, resp)), &got); err != nil {
 			t.Fatal(err)
 		}
-		sum := uploads.DigestOf([]byte("hello"))
+		sum := uploads.DigestOf([]byte(body))
 		name, _ := uploads.ParseName("pc1 at 20261122T101112.ndi.gz")
 		for k, want := range map[string]any{
 			"receipt": uploads.ReceiptID("Inventories", name, sum), "kind": "Inventories", "name": name.String(),
-			"device": "pc1", "domain": "EXAMPLE", "sha256": sum.String(), "bytes": 5.0, "received": "2026-11-20T08:30:00Z",
+			"device": "pc1", "domain": "EXAMPLE", "sha256": sum.String(), "bytes": float64(len(body)), "received": "2026-11-20T08:30:00Z",
 			"beacon": "beacon-1", "duplicate": dup,
 		} {
 			if got[k] != want {
@@ -48,7 +49,7 @@ func TestUploadGetsReceipt(t *testing.T) {
 		}
 	}
 	d, _ := s.spool.last(t)
-	if d.AgentID != "a1" || d.Peer != anyone.String() || d.Length != 5 {
+	if d.AgentID != "a1" || d.Peer != anyone.String() || d.Length != int64(len(body)) {
 		t.Errorf("draft %+v", d)
 	}
 	seen := s.lastSeen(t)
