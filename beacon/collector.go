@@ -116,6 +116,8 @@ func (s sheet) relay(r relay.Status, q spool.SinkStats) {
 	s.gauge("beacon_relay_oldest_age_seconds", "Age of the oldest of these files; 0 if there is none.", s.age(q.Oldest), l...)
 	s.gauge("beacon_relay_deferred_files", "Files that failed while others passed.", float64(r.Deferred), l...)
 	s.gauge("beacon_relay_failures_in_a_row", "Failures since the last success; 0 while it works.", float64(r.FailuresInARow), l...)
+	s.gauge("beacon_relay_set_aside_files", "Files the destination refused for now.", float64(r.SetAside), l...)
+	s.gauge("beacon_relay_open", "0 outside the hours of the destination.", truth(r.ClosedUntil.IsZero()), l...)
 	s.gauge("beacon_relay_stopped", "1 if the destination is part of a loop.", truth(r.Stopped), l...)
 	s.counter("beacon_relay_delivered_total", "Files the destination took.", float64(r.Delivered), l...)
 	s.counter("beacon_relay_failures_total", "Deliveries that failed and are tried again.", float64(r.Failures), l...)
