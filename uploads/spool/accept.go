@@ -91,23 +91,22 @@ type flight struct{ done chan struct{} }
 
 // once stores what was collected unless it is a repeat.
 func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Receipt, error) {
-	id := receipts.FileID{Name: receipts.NameIDOf(d.Kind, d.Name), Digest: c.digest}
+	q := question{id: receipts.FileID{Name: receipts.NameIDOf(d.Kind, d.Name), Digest: c.digest}}
 	for {
 		s.mu.Lock()
-		e := s.files[id]
-		if e != nil && !e.lost {
-			r := s.receipt(e)
-			s.counters.duplicates++
+		if l := s.candidate(&q); l != nil {
 			s.mu.Unlock()
-			r.Duplicate = true
-			return r, nil
+			if s.examine(&q, l) {
+				return s.repeat(q.receipt), nil
+			}
+			continue
 		}
-		first, flying := s.flights[id]
+		first, flying := s.flights[q.id]
 		if !flying {
 			f := &flight{make(chan struct{})}
-			s.flights[id] = f
+			s.flights[q.id] = f
 			s.mu.Unlock()
-			return s.fly(d, c, id, f, e)
+			return s.fly(d, c, f, &q)
 		}
 		s.mu.Unlock()
 		select {
@@ -118,26 +117,29 @@ func (s *Spool) once(ctx context.Context, d *Draft, c *collected) (uploads.Recei
 	}
 }
 
-// fly stores a file that nobody else is storing; lost is it, if it was lost
-// here.
-func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost *entry) (uploads.Receipt, error) {
+func (s *Spool) repeat(r uploads.Receipt) uploads.Receipt {
+	s.mu.Lock()
+	s.counters.duplicates++
+	s.mu.Unlock()
+	r.Duplicate = true
+	return r
+}
+
+// fly stores a file that nobody else is storing.
+func (s *Spool) fly(d *Draft, c *collected, f *flight, q *question) (uploads.Receipt, error) {
 	defer func() {
 		s.mu.Lock()
-		delete(s.flights, id)
+		delete(s.flights, q.id)
 		s.mu.Unlock()
 		close(f.done)
 	}()
-	if r, _, ok := s.archived(id, lost); ok {
-		s.mu.Lock()
-		s.counters.duplicates++
-		s.mu.Unlock()
-		r.Duplicate = true
-		return r, nil
+	if r, _, ok := s.archived(q.id, q.lost); ok {
+		return s.repeat(r), nil
 	}
 	if err := s.book(d, c.size); err != nil {
 		return uploads.Receipt{}, err
 	}
-	r, err := s.store(d, c, id)
+	r, err := s.store(d, c, q.id)
 	if err != nil {
 		s.unbook(c.size)
 	}
@@ -146,60 +148,60 @@ func (s *Spool) fly(d *Draft, c *collected, id receipts.FileID, f *flight, lost 
 
 // store appends the upload's record.
 func (s *Spool) store(d *Draft, c *collected, id receipts.FileID) (uploads.Receipt, error) {
-	e := &entry{file: id}
-	e.Upload.Upload = uploads.Upload{
-		Kind: d.Kind, Name: d.Name, Device: d.Device, AgentID: d.AgentID,
-		Digest: c.digest, Size: c.size,
-		Received: now(),
-		Modified: d.Modified.UTC().Truncate(time.Millisecond),
-		Beacon:   cmp.Or(d.Beacon, s.o.Beacon), Via: d.Via, Peer: d.Peer, Recovered: d.Recovered, Released: d.Released,
-	}
-	if d.Modified.IsZero() {
-		e.Modified = time.Time{}
-	}
-	if !d.Received.IsZero() {
-		e.Received = d.Received.UTC().Truncate(time.Millisecond)
-	}
+	u := &journal.Upload{Upload: s.upload(d, c)}
 	blob, err := c.commit(s.disk)
 	if err != nil {
 		return uploads.Receipt{}, err
 	}
-	e.Blob = blob
-	it, err := c.item(&e.Upload)
+	u.Blob = blob
+	it, err := c.item(u)
 	if err != nil {
 		return uploads.Receipt{}, err
 	}
-	it.durable = func(seg *segment, r journal.Record) []Event { return s.accepted(e, seg, r) }
+	it.durable = func(seg *segment, r journal.Record) []Event { return s.accepted(u, id, seg, r) }
 	if err := s.append(it); err != nil {
 		return uploads.Receipt{}, err
 	}
 	c.keep()
 	if t := s.o.Trace; t != nil && t.Acked != nil {
-		t.Acked(e.Upload.Upload, it.seg.name, it.rec.Offset, it.rec.BodyOffset()+it.rec.BodyLen, e.Blob)
+		t.Acked(u.Upload, it.seg.name, it.rec.Offset, it.rec.BodyOffset()+it.rec.BodyLen, u.Blob)
 	}
-	return e.Upload.Upload.Receipt(), nil
+	return u.Receipt(), nil
+}
+
+// upload is what there is to be known of it, but for its number.
+func (s *Spool) upload(d *Draft, c *collected) uploads.Upload {
+	u := uploads.Upload{
+		Kind: d.Kind, Name: d.Name, Device: d.Device, AgentID: d.AgentID,
+		Digest: c.digest, Size: c.size,
+		Received: now(), Modified: milliseconds(d.Modified),
+		Beacon: cmp.Or(d.Beacon, s.o.Beacon), Via: d.Via, Peer: d.Peer, Recovered: d.Recovered, Released: d.Released,
+	}
+	if !d.Received.IsZero() {
+		u.Received = milliseconds(d.Received)
+	}
+	return u
+}
+
+// milliseconds is t as records can keep it.
+func milliseconds(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Millisecond)
 }
 
 // accepted makes a durable upload a held one.
-func (s *Spool) accepted(e *entry, seg *segment, r journal.Record) []Event {
-	e.Seq = r.Seq
-	e.settle(seg, r)
-	s.hold(e)
+func (s *Spool) accepted(u *journal.Upload, id receipts.FileID, seg *segment, r journal.Record) []Event {
+	u.Seq = r.Seq
+	e := s.newEntry(u, id)
+	s.settle(&e, seg, r.Offset, len(r.Meta))
+	s.recent.put(u)
+	s.hold(s.register.At(s.register.Add(e)))
 	if s.bounded() {
-		s.booked -= e.Size
+		s.booked -= u.Size
 		s.bookedFiles--
 	}
 	s.counters.accepted++
-	if e.Blob != "" {
-		s.counters.blobs++
-		s.counters.blobBytes += e.Size
-	}
-	return []Event{acceptedEvent(&e.Upload)}
-}
-
-// settle says where e's record is.
-func (e *entry) settle(seg *segment, r journal.Record) {
-	e.seg, e.metaLen = seg, len(r.Meta)
-	e.rec = r
-	e.rec.Meta = nil
+	return []Event{acceptedEvent(u)}
 }

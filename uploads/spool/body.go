@@ -22,12 +22,14 @@ func (s *Spool) Body(seq uint64) (uploads.Body, error) {
 		return nil, err
 	}
 	defer s.leave()
-	e := s.pin(seq)
-	if e == nil {
+	s.mu.Lock()
+	l, ok := s.locateHeld(seq)
+	s.mu.Unlock()
+	if !ok {
 		return nil, fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
 	}
-	defer s.unpin(e)
-	b, err := s.read(e.entry, e.seg, e.rec, e.length)
+	defer s.letGo(l)
+	b, err := s.read(l)
 	var damage *damageError
 	if !errors.As(err, &damage) {
 		return b, err
@@ -35,66 +37,40 @@ func (s *Spool) Body(seq uint64) (uploads.Body, error) {
 	if lerr := s.Lose(seq, LossDamaged, damage.Error()); lerr != nil {
 		return nil, lerr
 	}
-	s.log.Error("upload damaged on disk", "seq", seq, "name", e.entry.Name.String(), "sha256", e.entry.Digest.String(), "err", err)
+	s.log.Error("upload damaged on disk", "seq", seq, "err", err)
 	return nil, fmt.Errorf("%w: %d: %w", uploads.ErrUnknown, seq, err)
 }
 
-// A damageError means that the disk did not keep what it was given.
-type damageError struct{ error }
-
-// A pinned entry's segment is not freed.
-type pinned struct {
-	entry  *entry
-	seg    *segment
-	rec    journal.Record
-	length int64
-}
-
-func (s *Spool) pin(seq uint64) *pinned {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[seq]
-	if e == nil || e.left {
-		return nil
+func (s *Spool) read(l *located) (uploads.Body, error) {
+	if l.blob {
+		u, err := s.readUpload(l)
+		if err != nil {
+			return nil, err
+		}
+		return s.readBlob(u)
 	}
-	e.seg.readers++
-	return &pinned{e, e.seg, e.rec, e.length()}
-}
-
-func (s *Spool) unpin(p *pinned) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p.seg.readers--; p.seg.readers == 0 && p.seg.live == 0 {
-		s.kick()
-	}
-}
-
-func (s *Spool) read(e *entry, seg *segment, rec journal.Record, length int64) (uploads.Body, error) {
-	if e.Blob != "" {
-		return s.readBlob(e)
-	}
-	b, err := readRecord(seg.file, rec, length)
+	_, body, err := readRecord(l)
 	if err != nil {
 		return nil, err
 	}
-	return memoryBody{bytes.NewReader(b)}, nil
+	return memoryBody{bytes.NewReader(body)}, nil
 }
 
-// readRecord returns a record's body after having verified it.
-func readRecord(f disk.File, rec journal.Record, length int64) ([]byte, error) {
-	b := make([]byte, length)
-	if n, err := f.ReadAt(b, rec.Offset); n < len(b) {
-		return nil, fmt.Errorf("read journal: %w", err)
+// readRecord returns a record and its body after having verified both.
+func readRecord(l *located) (journal.Record, []byte, error) {
+	b := make([]byte, journal.RecordHeader+int64(l.meta)+l.body)
+	if n, err := l.record.seg.file.ReadAt(b, l.record.offset); n < len(b) {
+		return journal.Record{}, nil, fmt.Errorf("read journal: %w", err)
 	}
-	body, err := rec.Verify(b)
+	r, body, err := l.record.place().Whole(b)
 	if err != nil {
-		return nil, &damageError{err}
+		return r, nil, &damageError{err}
 	}
-	return body, nil
+	return r, body, nil
 }
 
-func (s *Spool) readBlob(e *entry) (uploads.Body, error) {
-	f, err := s.disk.Open(e.Blob)
+func (s *Spool) readBlob(u *journal.Upload) (uploads.Body, error) {
+	f, err := s.disk.Open(u.Blob)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &damageError{err}
 	}
@@ -102,16 +78,16 @@ func (s *Spool) readBlob(e *entry) (uploads.Body, error) {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
 	h := sha256.New()
-	n, err := io.Copy(h, io.NewSectionReader(f, 0, e.Size+1))
+	n, err := io.Copy(h, io.NewSectionReader(f, 0, u.Size+1))
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("read blob: %w", err)
 	}
-	if n != e.Size || uploads.Digest(h.Sum(nil)) != e.Digest {
+	if n != u.Size || uploads.Digest(h.Sum(nil)) != u.Digest {
 		f.Close()
-		return nil, &damageError{fmt.Errorf("blob %s: wrong bytes", e.Blob)}
+		return nil, &damageError{fmt.Errorf("blob %s: wrong bytes", u.Blob)}
 	}
-	return blobBody{io.NewSectionReader(f, 0, e.Size), f}, nil
+	return blobBody{io.NewSectionReader(f, 0, u.Size), f}, nil
 }
 
 type memoryBody struct{ *bytes.Reader }

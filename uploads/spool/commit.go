@@ -92,6 +92,7 @@ func (s *Spool) enroll(it *item) *group {
 	it.seg = s.active
 	it.rec.Seq, it.rec.Mark = s.next, s.mark
 	s.next += uint64(it.rec.Count)
+	s.active.next = s.next
 	g := s.group
 	if g == nil {
 		g = &group{seg: s.active, written: make(chan struct{}), done: make(chan struct{})}

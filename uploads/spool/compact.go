@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/register"
 )
 
 // sealSegments gives full segments their index. A segment that was not closed
@@ -24,25 +25,30 @@ func (s *Spool) sealSegments() {
 	}
 }
 
+// seal writes the index. It reads no bodies: they are as they were written, or
+// as damaged as the index would have them.
 func (s *Spool) seal(seg *segment) error {
-	records := journal.Scan(seg.file, seg.header, seg.tail)
-	want := seg.header.Base
-	for _, r := range records {
-		if !r.Intact || r.Seq != want {
-			return fmt.Errorf("record %d is damaged", want)
-		}
-		want = r.Last() + 1
-	}
 	at := journal.AlignPage(seg.tail)
-	index, footer := journal.Seal(seg.header, records, at)
+	want := seg.header.Base
+	n, footer, err := journal.WriteIndex(seg.file, seg.header, func(yield func(journal.Record) bool) {
+		for r := range journal.Walk(seg.file, seg.header, seg.tail) {
+			if r.Seq != want || !yield(r) {
+				return
+			}
+			want = r.Last() + 1
+		}
+	}, at)
+	if err != nil {
+		return err
+	}
+	if want != seg.next {
+		return fmt.Errorf("record %d is damaged", want)
+	}
 	size, err := seg.file.Size()
 	if err != nil {
 		return err
 	}
-	end := max(at+journal.AlignPage(int64(len(index)))+journal.Page, journal.AlignPage(size))
-	if _, err := seg.file.WriteAt(index, at); err != nil {
-		return err
-	}
+	end := max(at+journal.AlignPage(n)+journal.Page, journal.AlignPage(size))
 	if _, err := seg.file.WriteAt(footer, end-journal.Page); err != nil {
 		return err
 	}
@@ -84,42 +90,79 @@ func (s *Spool) compact() {
 }
 
 func (s *Spool) compactSegment(seg *segment) error {
-	s.mu.Lock()
-	entries := slices.DeleteFunc(slices.Clone(seg.entries), func(e *entry) bool { return e.left || e.seg != seg })
-	s.mu.Unlock()
-	for _, e := range entries {
-		p := s.pin(e.Seq)
-		if p == nil {
-			continue // it left
+	var held []uint64
+	s.within(seg, func(_ register.Ref, e *entry) {
+		if e.Segment == seg.id && isHeld(e) {
+			held = append(held, e.Seq)
 		}
-		err := s.copyUpload(e)
-		s.unpin(p)
-		if err != nil {
+	})
+	for _, seq := range held {
+		if err := s.copyHeld(seq); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// copyUpload writes an upload's record again, under its own number.
-func (s *Spool) copyUpload(e *entry) error {
-	meta := journal.AppendUpload(nil, &e.Upload, true)
-	it := newItem(journal.TypeUpload, 1, meta)
-	if e.Blob == "" {
-		body, err := readRecord(e.seg.file, e.rec, e.length())
-		var damage *damageError
-		if errors.As(err, &damage) {
-			return s.lose([]uint64{e.Seq}, LossDamaged, err.Error())
+// scanAtOnce is how many entries are looked at before uploads get their turn.
+const scanAtOnce = 4096
+
+// within calls f with every entry that may have a record or a mark in a
+// segment, with s.mu held.
+func (s *Spool) within(seg *segment, f func(register.Ref, *entry)) {
+	s.mu.Lock()
+	next, high := seg.low, seg.high
+	s.mu.Unlock()
+	for n := scanAtOnce; n == scanAtOnce; {
+		n = 0
+		s.mu.Lock()
+		for ref, e := range s.register.From(next) {
+			if n == scanAtOnce || e.Seq > high {
+				break
+			}
+			n++
+			next = e.Seq + 1
+			f(ref, e)
 		}
-		if err != nil {
-			return err
-		}
-		it.buf = append(it.buf, body...)
-		it.rec.Meta = it.buf[journal.RecordHeader:][:len(meta)]
-		it.rec.BodyLen = int64(len(body))
+		s.mu.Unlock()
 	}
+}
+
+// copyHeld copies an upload's record unless it left.
+func (s *Spool) copyHeld(seq uint64) error {
+	s.mu.Lock()
+	l, ok := s.locateHeld(seq)
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return s.copyUpload(l)
+}
+
+// copyUpload writes an upload's record again, under its own number, and lets it
+// go.
+func (s *Spool) copyUpload(l *located) error {
+	defer s.letGo(l)
+	seq := l.seq
+	r, body, err := readRecord(l)
+	var u *journal.Upload
+	if err == nil {
+		u, err = s.decode(r, seq)
+	}
+	var damage *damageError
+	if errors.As(err, &damage) {
+		return s.lose([]uint64{seq}, LossDamaged, err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	meta := journal.AppendUpload(nil, u, true)
+	it := newItem(journal.TypeUpload, 1, meta)
+	it.buf = append(it.buf, body...)
+	it.rec.Meta = it.buf[journal.RecordHeader:][:len(meta)]
+	it.rec.BodyLen = int64(len(body))
 	it.durable = func(seg *segment, r journal.Record) []Event {
-		s.moved(e, seg, r)
+		s.moved(seq, seg, r)
 		return nil
 	}
 	return s.append(it)
@@ -127,18 +170,19 @@ func (s *Spool) copyUpload(e *entry) error {
 
 // moved makes a copy the upload's record. One that left while it was copied
 // moves too: its marks are kept as long as any record of it.
-func (s *Spool) moved(e *entry, seg *segment, r journal.Record) {
-	old := e.seg
-	if !e.left {
+func (s *Spool) moved(seq uint64, seg *segment, r journal.Record) {
+	_, e := s.register.Find(seq)
+	old := s.byID[e.Segment]
+	if isHeld(e) {
 		old.live--
-		old.liveBytes -= e.rec.Len()
+		old.liveBytes -= recordLen(e)
 	}
-	e.stale = append(e.stale, old)
-	e.settle(seg, r)
-	seg.entries = append(seg.entries, e)
-	if !e.left {
+	e.Flags |= register.Copied
+	s.stale[seq] = append(s.stale[seq], old)
+	s.settle(e, seg, r.Offset, len(r.Meta))
+	if isHeld(e) {
 		seg.live++
-		seg.liveBytes += r.Len()
+		seg.liveBytes += recordLen(e)
 	}
 	if old.live == 0 {
 		s.kick()

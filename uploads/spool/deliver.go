@@ -45,8 +45,8 @@ func (s *Spool) deliveries(name string, marks []Mark) (out []*journal.Mark) {
 	defer s.mu.Unlock()
 	k := s.sink(name)
 	for _, m := range marks {
-		e := s.entries[m.Seq]
-		if e == nil || e.left || k != nil && e.got&k.bit != 0 {
+		_, e := s.register.Find(m.Seq)
+		if e == nil || !isHeld(e) || k != nil && e.Got&k.bit != 0 {
 			continue
 		}
 		d := &journal.Mark{Seq: m.Seq, At: at, Sink: name, Custody: m.Custody[:min(len(m.Custody), maxCustody)]}
@@ -59,7 +59,7 @@ func (s *Spool) deliveries(name string, marks []Mark) (out []*journal.Mark) {
 // leaves, since it waits for nobody any longer, and that this is a loss if one it
 // had to have will never take it.
 func (s *Spool) settling(e *entry, k *sink, m *journal.Mark) []*journal.Mark {
-	need, got, refused := s.needed(e.Kind), e.got, e.refused
+	need, got, refused := s.kindOf(e).needs, e.Got, e.Refused
 	switch {
 	case k == nil:
 	case m.Sort == journal.Refused:
@@ -103,8 +103,8 @@ func (s *Spool) Lose(seq uint64, reason, detail string) error {
 		return fmt.Errorf("lose %d: no reason given", seq)
 	}
 	s.mu.Lock()
-	e := s.entries[seq]
-	held := e != nil && !e.left
+	_, e := s.register.Find(seq)
+	held := e != nil && isHeld(e)
 	s.mu.Unlock()
 	if !held {
 		return fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
@@ -144,23 +144,57 @@ func (s *Spool) note(marks []*journal.Mark) error {
 		half := len(marks) / 2
 		return errors.Join(s.note(marks[:half]), s.note(marks[half:]))
 	}
+	about := s.uploadsOf(marks)
 	it := newItem(journal.TypeMarks, len(marks), meta)
 	it.durable = func(seg *segment, r journal.Record) (events []Event) {
 		for i, m := range marks {
 			m.Event = r.Seq + uint64(i)
-			if m.Sort == journal.Learnt {
-				events = append(events, s.learn(m, seg)...)
-				continue
+			if s.apply(m, seg, r.Offset) && about != nil {
+				events = append(events, eventOf(about[i], m))
 			}
-			e := s.entries[m.Seq]
-			if e == nil || e.left {
-				continue // it left in the meantime by another mark
-			}
-			events = append(events, s.apply(e, m, seg))
 		}
 		return events
 	}
 	return s.append(it)
+}
+
+// uploadsOf reads what observers are to be told of the uploads of marks, as far
+// as it can be read; nil if nobody observes.
+func (s *Spool) uploadsOf(marks []*journal.Mark) (out []*journal.Upload) {
+	s.mu.Lock()
+	opening := s.upkeep.opening
+	s.mu.Unlock()
+	if s.o.Observe == nil || opening {
+		return nil
+	}
+	for _, m := range marks {
+		u := s.recent.get(m.Seq)
+		if u == nil {
+			u = s.uploadOf(m.Seq)
+		}
+		out = append(out, u)
+	}
+	return out
+}
+
+func (s *Spool) uploadOf(seq uint64) *journal.Upload {
+	s.mu.Lock()
+	var l *located
+	if _, e := s.register.Find(seq); e != nil {
+		l, _ = s.locate(e)
+	}
+	s.mu.Unlock()
+	if l != nil {
+		defer s.letGo(l)
+		u, err := s.readUpload(l)
+		if err == nil {
+			return u
+		}
+		s.log.Error("upload cannot be read", "seq", seq, "err", err)
+	}
+	u := &journal.Upload{}
+	u.Seq = seq
+	return u
 }
 
 func appendMarks(marks []*journal.Mark) (meta []byte) {
@@ -183,8 +217,8 @@ func (s *Spool) Expire(now time.Time) error {
 	s.mu.Lock()
 	var old []uint64
 	for _, c := range s.candidates(nil) { // all of them: the clock may have gone back
-		if now.Sub(c.e.Received) > s.o.MaxAge {
-			old = append(old, c.e.Seq)
+		if now.Sub(time.UnixMilli(c.at)) > s.o.MaxAge {
+			old = append(old, c.seq)
 		}
 	}
 	s.mu.Unlock()

@@ -1,79 +1,110 @@
 package spool
 
 import (
-	"cmp"
-	"slices"
+	"crypto/sha256"
+	"hash/maphash"
+	"strings"
 	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 )
 
-// An entry is an upload whose record is on disk, held or not. Spool.mu guards
-// it; Upload does not change.
-type entry struct {
-	journal.Upload
-	file     receipts.FileID
-	nameless bool // lost to damage, and nothing is known of it
+// An entry is an upload whose record is on disk, held or not: what is known of
+// it without reading. Spool.mu guards it, and it may be elsewhere after the lock
+// was let go.
+type entry = register.Entry
 
-	seg *segment
-	rec journal.Record // without metadata
-	// metaLen is how much metadata the record has.
-	metaLen int
+// seed makes the hashes of every process differ, so that nobody can send names
+// whose hashes collide.
+var seed = maphash.MakeSeed()
 
-	got     uint32 // bits of the sinks that have it
-	refused uint32 // bits of those that will never take it
-	left    bool   // the spool holds it no longer
-	lost    bool
-	marks   []markAt
+func nameHash(id receipts.NameID) uint32 { return uint32(maphash.Bytes(seed, id[:])) }
 
-	// older and newer are the ones before and after it of the same name. Both ways
-	// are kept because one name may have very many.
-	older, newer *entry
-	stale        []*segment // that hold its record too, since it was copied
+func fileHash(id receipts.FileID) uint32 { return uint32(maphash.Bytes(seed, fileBytes(id))) }
+
+func sourceHash(source string) uint64 { return maphash.String(seed, source) }
+
+// nameID is [receipts.NameIDOf] for a name as the journal has it.
+func nameID(kind, name string) receipts.NameID {
+	sum := sha256.Sum256([]byte(kind + "\n" + strings.ToLower(name)))
+	return receipts.NameID(sum[:len(receipts.NameID{})])
 }
 
-// A markAt is a mark and where it is recorded.
-type markAt struct {
-	*journal.Mark
-	seg *segment
-}
-
-// length is that of the record from header to body.
-func (e *entry) length() int64 { return journal.RecordHeader + int64(e.metaLen) + e.rec.BodyLen }
-
-// receipt tells the whole of who has it.
-func (s *Spool) receipt(e *entry) uploads.Receipt {
-	var marks []*journal.Mark
-	for _, m := range e.marks {
-		marks = append(marks, m.Mark)
+// newEntry returns the entry of an upload that has no place yet. s.mu is held.
+func (s *Spool) newEntry(u *journal.Upload, id receipts.FileID) entry {
+	e := entry{
+		Seq: u.Seq, Size: u.Size, Received: u.Received.UnixMilli(),
+		Source: sourceHash(u.Source()), Line: KeyOf(u.Upload).Source,
+		Name: nameHash(id.Name), File: fileHash(id), Kind: s.kinds.number(u.Kind),
 	}
-	for _, m := range s.learnt[e.Seq] {
-		marks = append(marks, m.Mark)
+	if u.Blob != "" {
+		e.Flags |= register.Blob
 	}
-	return receiptOf(&e.Upload, marks)
+	return e
 }
 
-func receiptOf(u *journal.Upload, marks []*journal.Mark) uploads.Receipt {
-	r := u.Receipt()
-	for _, m := range marks {
-		r.Custody = append(r.Custody, unknownCustody(r.Custody, m.Custody)...)
-	}
-	return r
+// kinds gives folders numbers, and remembers which destinations take them.
+type kinds struct {
+	numbers map[string]uint32
+	list    []kindOf
+	sinks   []*sink
 }
 
-// unknownCustody returns those of c whose holder does not stand in known at
-// that level.
-func unknownCustody(known, c []uploads.Custody) (out []uploads.Custody) {
-	for _, c := range c {
-		same := func(k uploads.Custody) bool { return k.Level == c.Level && k.Beacon == c.Beacon }
-		if !slices.ContainsFunc(known, same) && !slices.ContainsFunc(out, same) {
-			out = append(out, c)
+type kindOf struct {
+	name  string
+	takes uint32 // bits of the sinks that take it
+	// needs are the bits of those that must have a file before it may leave; none
+	// means that it stays.
+	needs uint32
+}
+
+func (k *kinds) number(name string) uint32 {
+	n, ok := k.numbers[name]
+	if !ok {
+		n = k.add(strings.Clone(name))
+	}
+	return n
+}
+
+func (k *kinds) add(name string) uint32 {
+	o := kindOf{name: name}
+	for _, sink := range k.sinks {
+		if !sink.takes(name) {
+			continue
+		}
+		o.takes |= sink.bit
+		if sink.Required {
+			o.needs |= sink.bit
 		}
 	}
-	return out
+	if o.needs == 0 {
+		o.needs = o.takes
+	}
+	n := uint32(len(k.list))
+	k.list = append(k.list, o)
+	k.numbers[name] = n
+	return n
 }
+
+func (s *Spool) kindOf(e *entry) *kindOf { return &s.kinds.list[e.Kind] }
+
+// inline is how much body the entry's record has.
+func inline(e *entry) int64 {
+	if e.Is(register.Blob) {
+		return 0
+	}
+	return e.Size
+}
+
+// recordLen is the length of the entry's record in the file.
+func recordLen(e *entry) int64 {
+	return journal.AlignBlock(journal.RecordHeader + int64(e.Meta) + inline(e))
+}
+
+func isHeld(e *entry) bool { return !e.Is(register.Left) }
 
 // A sink is a destination with what it has not got.
 type sink struct {
@@ -84,7 +115,8 @@ type sink struct {
 	skipped uint64
 }
 
-func (k *sink) wants(e *entry) bool { return !e.left && (e.got|e.refused)&k.bit == 0 }
+// wants says whether a file that it takes is still to be offered to it.
+func (k *sink) wants(e *entry) bool { return isHeld(e) && (e.Got|e.Refused)&k.bit == 0 }
 
 func (k *sink) notify() {
 	select {
@@ -93,70 +125,42 @@ func (k *sink) notify() {
 	}
 }
 
-// A queue is entries in the order of their numbers, of which others than the
-// first may have left it.
+// A queue counts entries that are in it.
 type queue struct {
-	entries []*entry
-	count   int // that are still in it
-	bytes   int64
+	count int
+	bytes int64
+	first uint64 // no entry with a lower number is in it
 }
 
 func (q *queue) add(e *entry) {
-	q.entries = append(q.entries, e)
+	if q.count == 0 {
+		q.first = e.Seq
+	}
 	q.count++
 	q.bytes += e.Size
 }
 
-// drop takes out one entry; in tells which ones are still there.
-func (q *queue) drop(e *entry, in func(*entry) bool) {
+func (q *queue) drop(e *entry) {
 	q.count--
 	q.bytes -= e.Size
-	for len(q.entries) > 0 && !in(q.entries[0]) {
-		q.entries = q.entries[1:]
-	}
-	// Sweeping when half are gone keeps the work for each entry constant.
-	if len(q.entries) > 64 && q.count < len(q.entries)/2 {
-		q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return !in(e) })
-	}
 }
 
-// oldest is when the first was accepted.
-func (q *queue) oldest() time.Time {
-	if len(q.entries) == 0 {
+// oldest is when the first one was accepted; in tells which ones are in it.
+func (s *Spool) oldest(q *queue, in func(*entry) bool) time.Time {
+	if q.count == 0 {
 		return time.Time{}
 	}
-	return q.entries[0].Received
-}
-
-func (q *queue) from(after uint64) []*entry {
-	i, found := slices.BinarySearchFunc(q.entries, after, func(e *entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
-	if found {
-		i++
-	}
-	return q.entries[i:]
-}
-
-func isHeld(e *entry) bool { return !e.left }
-
-// Pending returns up to limit files that the sink has not got, with Seq above
-// after, in ascending order.
-func (s *Spool) Pending(name string, after uint64, limit int) []uploads.Upload {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.sink(name)
-	if k == nil {
-		return nil
-	}
-	var out []uploads.Upload
-	for _, e := range k.pending.from(after) {
-		if len(out) >= limit {
-			break
-		}
-		if k.wants(e) {
-			out = append(out, e.Upload.Upload)
+	for _, e := range s.register.From(q.first) {
+		if in(e) {
+			q.first = e.Seq
+			return time.UnixMilli(e.Received).UTC()
 		}
 	}
-	return out
+	return time.Time{}
+}
+
+func (s *Spool) pendingFor(k *sink) func(*entry) bool {
+	return func(e *entry) bool { return s.kindOf(e).takes&k.bit != 0 && k.wants(e) }
 }
 
 // Added returns a channel that gets a token whenever something may have become
@@ -177,62 +181,46 @@ func (s *Spool) sink(name string) *sink {
 	return nil
 }
 
-// needed returns the bits of the sinks that must have a file of a kind before
-// it may leave; none means that it stays.
-func (s *Spool) needed(kind string) uint32 {
-	var required, all uint32
-	for _, k := range s.sinks {
-		if !k.takes(kind) {
-			continue
-		}
-		all |= k.bit
-		if k.Required {
-			required |= k.bit
-		}
-	}
-	if required == 0 {
-		return all
-	}
-	return required
+// settle says where e's record is.
+func (s *Spool) settle(e *entry, seg *segment, offset int64, meta int) {
+	e.Segment, e.Block, e.Meta = seg.id, uint32(offset/journal.Block), uint32(meta)
+	seg.cover(e.Seq)
 }
 
-// hold makes e a held file; its number is higher than any other's.
+// hold makes e, which has not left, a held file.
 func (s *Spool) hold(e *entry) {
-	s.know(e)
-	e.seg.live++
-	e.seg.liveBytes += e.rec.Len()
+	seg := s.byID[e.Segment]
+	seg.live++
+	seg.liveBytes += recordLen(e)
 	s.held.add(e)
 	s.use(e, 1)
 	for _, k := range s.sinks {
-		if k.takes(e.Kind) && k.wants(e) {
+		if s.kindOf(e).takes&k.bit != 0 && k.wants(e) {
 			k.pending.add(e)
 			k.notify()
 		}
 	}
+	if e.Is(register.Blob) {
+		s.counters.blobs++
+		s.counters.blobBytes += e.Size
+	}
 }
 
-// know makes e findable.
-func (s *Spool) know(e *entry) {
-	s.entries[e.Seq] = e
-	e.seg.entries = append(e.seg.entries, e)
-	if e.nameless {
-		return
+// apply lets a durable mark count; false if it came too late to.
+func (s *Spool) apply(m *journal.Mark, seg *segment, offset int64) bool {
+	if m.Sort == journal.Learnt {
+		s.learn(m, seg, offset)
+		return true
 	}
-	if e.older = s.names[e.file.Name]; e.older != nil {
-		e.older.newer = e
+	_, e := s.register.Find(m.Seq)
+	if e == nil || !isHeld(e) {
+		return false // it left in the meantime by another mark
 	}
-	s.names[e.file.Name] = e
-	s.files[e.file] = e
-}
-
-// apply lets a mark of a held file count and returns its event.
-func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
-	e.marks = append(e.marks, markAt{m, seg})
-	seg.marked = append(seg.marked, e)
+	s.noteAt(e, m.Event, seg, offset)
 	switch {
 	case m.Lost():
 		s.counters.lost[m.Reason]++
-		e.lost = true
+		e.Flags |= register.Lost
 		s.losses = append(s.losses, lossRef{m.Event, e.Seq})
 	case m.Sort == journal.Refused:
 		s.refused(e, m.Sink)
@@ -243,57 +231,59 @@ func (s *Spool) apply(e *entry, m *journal.Mark, seg *segment) Event {
 	if m.Left {
 		s.dismiss(e)
 	}
-	return eventOf(&e.Upload, m)
+	return true
+}
+
+// noteAt adds to an entry where one of its marks is.
+func (s *Spool) noteAt(e *entry, event uint64, seg *segment, offset int64) {
+	e.Marks = s.marks.Append(e.Marks, register.Mark{Event: event, Segment: seg.id, Block: uint32(offset / journal.Block)})
+	seg.cover(e.Seq)
 }
 
 func (s *Spool) took(e *entry, name string) {
 	k := s.sink(name)
-	if k == nil || e.got&k.bit != 0 {
+	if k == nil || e.Got&k.bit != 0 {
 		return
 	}
-	waited := k.takes(e.Kind) && k.wants(e)
-	e.got |= k.bit
-	e.refused &^= k.bit
+	waited := s.pendingFor(k)(e)
+	e.Got |= k.bit
+	e.Refused &^= k.bit
 	if waited {
-		k.pending.drop(e, k.wants)
+		k.pending.drop(e)
 	}
 }
 
 func (s *Spool) refused(e *entry, name string) {
-	k := s.sink(name)
-	if k == nil || !k.takes(e.Kind) || !k.wants(e) {
-		return
+	if k := s.sink(name); k != nil && s.pendingFor(k)(e) {
+		e.Refused |= k.bit
+		k.pending.drop(e)
 	}
-	e.refused |= k.bit
-	k.pending.drop(e, k.wants)
 }
 
 // dismiss takes a held file out of the spool.
 func (s *Spool) dismiss(e *entry) {
-	var waiting []*sink
 	for _, k := range s.sinks {
-		if k.takes(e.Kind) && k.wants(e) {
-			waiting = append(waiting, k)
+		if !s.pendingFor(k)(e) {
+			continue
 		}
-	}
-	e.left = true
-	for _, k := range waiting {
-		k.pending.drop(e, k.wants)
-		if !e.lost {
+		k.pending.drop(e)
+		if !e.Is(register.Lost) {
 			k.skipped++
 		}
 	}
-	s.held.drop(e, isHeld)
+	e.Flags |= register.Left
+	s.held.drop(e)
 	s.use(e, -1)
-	e.seg.live--
-	e.seg.liveBytes -= e.rec.Len()
-	if e.Blob != "" {
+	seg := s.byID[e.Segment]
+	seg.live--
+	seg.liveBytes -= recordLen(e)
+	if e.Is(register.Blob) {
 		s.counters.blobs--
 		s.counters.blobBytes -= e.Size
-		s.upkeep.blobs = append(s.upkeep.blobs, e.Blob)
+		s.upkeep.blobs = append(s.upkeep.blobs, e.Seq)
 		s.kick()
 	}
-	if e.seg.live == 0 {
+	if seg.live == 0 {
 		s.kick()
 	}
 }
@@ -303,8 +293,10 @@ func acceptedEvent(u *journal.Upload) Event {
 }
 
 func eventOf(u *journal.Upload, m *journal.Mark) Event {
-	e := Event{Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: m.Left}
-	e.Reason, e.Detail = m.Reason, m.Detail
+	e := Event{
+		Seq: m.Event, What: Delivered, At: m.At, Upload: u.Upload, Sink: m.Sink, Custody: m.Custody, Left: m.Left,
+		Reason: m.Reason, Detail: m.Detail,
+	}
 	switch {
 	case m.Lost():
 		e.What = Lost
@@ -316,4 +308,12 @@ func eventOf(u *journal.Upload, m *journal.Mark) Event {
 		e.What = Learnt
 	}
 	return e
+}
+
+func receiptOf(u *journal.Upload, marks []*journal.Mark) uploads.Receipt {
+	r := u.Receipt()
+	for _, m := range marks {
+		r.Custody = append(r.Custody, unknownCustody(r.Custody, m.Custody)...)
+	}
+	return r
 }

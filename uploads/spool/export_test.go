@@ -1,6 +1,9 @@
 package spool
 
-import "inventorybeacon/uploads"
+import (
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool/journal"
+)
 
 // AckEarly puts the bug in that the recording seam must catch: success is
 // returned before the sync.
@@ -27,8 +30,9 @@ func (s *Spool) WaitTidy() {
 func (s *Spool) Place(seq uint64) (file string, from, to int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[seq]
-	return e.seg.name, e.rec.Offset, e.rec.Offset + e.length()
+	_, e := s.register.Find(seq)
+	from = int64(e.Block) * journal.Block
+	return s.byID[e.Segment].name, from, from + journal.RecordHeader + int64(e.Meta) + inline(e)
 }
 
 // SlowestSpills reports the bodies being collected that were told to leave memory.

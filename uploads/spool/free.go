@@ -7,13 +7,16 @@ import (
 	"slices"
 
 	"inventorybeacon/uploads/spool/journal"
-	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 	"inventorybeacon/uploads/spool/sabotage"
 )
 
 // freeSegments frees, oldest first, what holds nothing any longer.
 func (s *Spool) freeSegments() {
-	for _, seg := range s.pick(func(seg *segment) bool { return seg.live == 0 && seg.readers == 0 }) {
+	for _, seg := range s.pick(func(seg *segment) bool {
+		seg.awaited = seg.live == 0 && seg.readers > 0
+		return seg.live == 0 && seg.readers == 0
+	}) {
 		if s.isClosed() {
 			return
 		}
@@ -27,155 +30,133 @@ func (s *Spool) freeSegments() {
 // harmless in: receipts, then marks and cuts that others still need, then the
 // new generation. Only then does it count as gone.
 func (s *Spool) freeSegment(seg *segment) error {
-	leaving, marks, cuts, ok := s.contents(seg)
+	c, ok := s.contents(seg)
 	if !ok {
 		return nil // an older segment has to go first
 	}
 	if sabotage.RecycleNeededMarks {
-		marks = nil
+		c.marks = nil
 	}
 	if !seg.emptied {
-		if err := s.archiveAll(seg, leaving); err != nil {
+		if err := s.empty(seg, c); err != nil {
+			s.mu.Lock()
+			seg.leaving = false
+			s.mu.Unlock()
 			return err
-		}
-		if err := s.copyMarks(marks); err != nil {
-			return fmt.Errorf("copy marks: %w", err)
-		}
-		for _, c := range cuts {
-			if err := s.append(cutItem(c)); err != nil {
-				return fmt.Errorf("copy cut: %w", err)
-			}
 		}
 		seg.emptied = true
 	}
+	if !s.close(seg) {
+		return nil // tried again once nobody reads from it
+	}
 	free, err := s.retire(seg)
 	if err != nil {
+		s.mu.Lock()
+		seg.closing = false
+		s.mu.Unlock()
 		return err
 	}
-	s.forget(seg, leaving)
+	s.forget(seg, c)
 	s.recycle(free)
 	return nil
 }
 
-// archiveAll moves to the archive what is only in this segment: the receipts of
-// what leaves, and what was learnt of uploads whose receipts are there already.
-func (s *Spool) archiveAll(seg *segment, leaving []*entry) error {
-	entries := s.receiptsFor(leaving)
-	known, err := s.updates(seg)
-	if err == nil {
-		err = s.archive.Append(append(entries, known...))
+// empty sees to it that everything in a segment is elsewhere, durably.
+func (s *Spool) empty(seg *segment, c *contents) error {
+	if err := s.archiveLeaving(c.leaving); err != nil {
+		return err
 	}
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		seg.leaving = false
+	if err := s.archiveLearnt(c.learnt); err != nil {
+		return err
 	}
-	return err
+	if err := s.copyMarks(c.marks); err != nil {
+		return fmt.Errorf("copy marks: %w", err)
+	}
+	for _, cut := range c.cuts {
+		if err := s.append(cutItem(cut)); err != nil {
+			return fmt.Errorf("copy cut: %w", err)
+		}
+	}
+	return nil
 }
 
-// updates returns the receipts that what was learnt in a segment adds to.
-func (s *Spool) updates(seg *segment) (out []*receipts.Entry, err error) {
-	for seq, marks := range s.learntIn(seg) {
-		id, ok := fileOf(marks[0].File)
-		if !ok {
-			continue
-		}
-		e, err := s.archive.FindExact(id)
-		if err != nil {
-			return nil, err
-		}
-		if e == nil || e.Upload.Seq != seq {
-			continue // beyond the horizon, or lost and sent again since
-		}
-		for _, m := range marks {
-			if !slices.ContainsFunc(e.Marks, func(k *journal.Mark) bool { return k.Event == m.Event }) {
-				e.Marks = append(e.Marks, m)
-			}
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-// learntIn returns the marks in a segment, and those that go with them, of
-// uploads whose records are gone.
-func (s *Spool) learntIn(seg *segment) map[uint64][]*journal.Mark {
+// close keeps readers out of a segment; it is false if there are some.
+func (s *Spool) close(seg *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := map[uint64][]*journal.Mark{}
-	for seq, marks := range s.learnt {
-		if s.entries[seq] != nil || !slices.ContainsFunc(marks, func(m markAt) bool { return m.seg == seg }) {
-			continue
-		}
-		for _, m := range marks {
-			out[seq] = append(out[seq], m.Mark)
-		}
-	}
-	return out
+	seg.awaited = seg.readers > 0
+	seg.closing = !seg.awaited
+	return seg.closing
 }
 
-// A markOf is a mark with its entry.
+// contents is what leaves with a segment, and what in it others need.
+type contents struct {
+	leaving []uint64 // uploads
+	learnt  []uint64 // of which something was learnt, and which are in the archive
+	marks   []markOf
+	cuts    []journal.Cut
+}
+
+// A markOf is a mark of an upload. If left is set, it is to say from now on that
+// the file left.
 type markOf struct {
-	e *entry
-	m *journal.Mark
+	seq uint64
+	markAt
+	left bool
 }
 
-// contents tells what leaves with a segment, and what in it others need.
-func (s *Spool) contents(seg *segment) (leaving []*entry, marks []markOf, cuts []journal.Cut, ok bool) {
+// contents looks at every entry, a part at a time: nothing is added to a full
+// segment, and nobody else takes anything out of it.
+func (s *Spool) contents(seg *segment) (c *contents, ok bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range seg.entries {
-		if e.seg != seg {
-			continue
+	c, ok = &contents{}, s.learntIn(seg, nil)
+	seg.leaving = ok
+	s.mu.Unlock()
+	s.within(seg, func(_ register.Ref, e *entry) {
+		if e.Segment == seg.id {
+			c.leaving = append(c.leaving, e.Seq)
+			// The other record of a copied upload would come to life again.
+			if slices.ContainsFunc(s.stale[e.Seq], func(o *segment) bool { return slices.Contains(s.segments, o) }) {
+				ok = false
+			}
+			return
 		}
-		// The other record of a copied upload would come to life again.
-		if slices.ContainsFunc(e.stale, func(o *segment) bool { return slices.Contains(s.segments, o) }) {
-			return nil, nil, nil, false
-		}
-		leaving = append(leaving, e)
-	}
-	for seq, learnt := range s.learnt {
-		e := s.entries[seq]
-		if e != nil && e.seg != seg && !e.seg.emptied && slices.ContainsFunc(learnt, func(m markAt) bool { return m.seg == seg }) {
-			return nil, nil, nil, false // its own segment was about to go
-		}
-	}
-	seg.leaving = true
-	for _, e := range seg.marked {
-		if e.seg == seg || s.entries[e.Seq] != e {
-			continue
-		}
-		for _, m := range e.marks {
-			if m.seg == seg {
-				marks = append(marks, markOf{e, m.Mark})
+		for m := range s.marks.List(e.Marks) {
+			if m.Segment == seg.id {
+				c.marks = append(c.marks, markOf{seq: e.Seq, markAt: markAt{m.Event, spot{seg, int64(m.Block) * journal.Block}}})
 			}
 		}
-	}
-	for _, c := range seg.cuts {
-		if slices.ContainsFunc(s.segments, func(o *segment) bool { return o != seg && o.header.Generation == c.Generation }) {
-			cuts = append(cuts, c)
-		}
-	}
-	return leaving, marks, cuts, true
-}
-
-// receiptsFor makes receipts of the entries. A run that was cut short may have
-// written some of them; they are written again, since what can be read of
-// those need not be on the disk.
-func (s *Spool) receiptsFor(entries []*entry) []*receipts.Entry {
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*receipts.Entry, len(entries))
-	for i, e := range entries {
-		out[i] = &receipts.Entry{Upload: e.Upload}
-		for _, m := range e.marks {
-			out[i].Marks = append(out[i].Marks, m.Mark)
-		}
-		for _, m := range s.learnt[e.Seq] {
-			out[i].Marks = append(out[i].Marks, m.Mark)
+	seg.leaving = ok
+	s.learntIn(seg, c)
+	for _, cut := range seg.cuts {
+		if slices.ContainsFunc(s.segments, func(o *segment) bool { return o != seg && o.header.Generation == cut.Generation }) {
+			c.cuts = append(c.cuts, cut)
 		}
 	}
-	return out
+	return c, ok
+}
+
+// learntIn adds to c the uploads of which something was learnt in a segment; it
+// is false if the record of one is still there, whose own segment was about to go.
+func (s *Spool) learntIn(seg *segment, c *contents) bool {
+	for seq, first := range s.learnt {
+		inIt := false
+		for m := range s.marks.List(first) {
+			inIt = inIt || m.Segment == seg.id
+		}
+		if !inIt {
+			continue
+		}
+		if _, e := s.register.Find(seq); e != nil && e.Segment != seg.id && !s.byID[e.Segment].emptied {
+			return false
+		} else if e == nil && c != nil {
+			c.learnt = append(c.learnt, seq)
+		}
+	}
+	return true
 }
 
 func cutItem(c journal.Cut) *item {
@@ -189,85 +170,105 @@ func cutItem(c journal.Cut) *item {
 
 // copyMarks records marks again, under the numbers they had.
 func (s *Spool) copyMarks(marks []markOf) error {
+	var r markReader
 	for part := range slices.Chunk(marks, marksPerRecord) {
-		if err := s.copyPart(part); err != nil {
+		var read []*journal.Mark
+		for _, m := range part {
+			mark, err := r.read(m.markAt)
+			if err != nil {
+				return err
+			}
+			mark.Left = mark.Left || m.left
+			read = append(read, mark)
+		}
+		if err := s.copyPart(part, read); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Spool) copyPart(marks []markOf) error {
-	var meta []byte
-	for _, p := range marks {
-		meta = journal.AppendMark(meta, p.m)
-	}
-	if len(meta) > maxMeta && len(marks) > fewMarks {
-		return errors.Join(s.copyPart(marks[:len(marks)/2]), s.copyPart(marks[len(marks)/2:]))
+func (s *Spool) copyPart(marks []markOf, read []*journal.Mark) error {
+	meta := appendMarks(read)
+	if half := len(marks) / 2; len(meta) > maxMeta && len(marks) > fewMarks {
+		return errors.Join(s.copyPart(marks[:half], read[:half]), s.copyPart(marks[half:], read[half:]))
 	}
 	it := newItem(journal.TypeMarks, 1, meta)
-	it.durable = func(seg *segment, _ journal.Record) []Event {
-		for _, p := range marks {
-			s.moveMark(p, seg)
+	it.durable = func(seg *segment, r journal.Record) []Event {
+		for _, m := range read {
+			s.moveMark(m, seg, r.Offset)
 		}
 		return nil
 	}
 	return s.append(it)
 }
 
-func (s *Spool) moveMark(p markOf, seg *segment) {
-	if p.e == nil {
-		s.learn(p.m, seg)
-		return
+// moveMark takes note of where a copy of a mark is. Of marks that only now turn
+// out to be durable it is the first.
+func (s *Spool) moveMark(m *journal.Mark, seg *segment, offset int64) {
+	first := s.learnt[m.Seq]
+	_, e := s.register.Find(m.Seq)
+	if e != nil {
+		first = e.Marks
 	}
-	for i := range p.e.marks {
-		if p.e.marks[i].Event == p.m.Event {
-			p.e.marks[i].seg = seg
-			seg.marked = append(seg.marked, p.e)
+	for k := range s.marks.List(first) {
+		if k.Event == m.Event {
+			k.Segment, k.Block = seg.id, uint32(offset/journal.Block)
+			seg.cover(m.Seq)
 			return
 		}
 	}
-	s.apply(p.e, p.m, seg)
+	if e != nil && !isHeld(e) {
+		s.noteAt(e, m.Event, seg, offset)
+		return
+	}
+	s.apply(m, seg, offset)
 }
 
 // forget drops entries whose receipts the archive has.
-func (s *Spool) forget(seg *segment, leaving []*entry) {
+func (s *Spool) forget(seg *segment, c *contents) {
+	for part := range slices.Chunk(c.leaving, scanAtOnce) {
+		s.mu.Lock()
+		for _, seq := range part {
+			ref, e := s.register.Find(seq)
+			s.marks.Drop(e.Marks)
+			delete(s.stale, seq)
+			s.register.Remove(ref)
+		}
+		s.mu.Unlock()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range leaving {
-		delete(s.entries, e.Seq)
-		if s.files[e.file] == e {
-			delete(s.files, e.file)
-		}
-		s.unlink(e)
+	for _, seq := range c.learnt {
+		s.forgetLearnt(seq, seg)
 	}
-	s.losses = slices.DeleteFunc(s.losses, func(l lossRef) bool { return s.entries[l.seq] == nil })
-	for seq, marks := range s.learnt {
-		if marks = slices.DeleteFunc(marks, func(m markAt) bool { return m.seg == seg }); len(marks) == 0 {
-			delete(s.learnt, seq)
-		} else {
-			s.learnt[seq] = marks
-		}
+	for _, seq := range c.leaving {
+		s.forgetLearnt(seq, seg)
 	}
+	s.losses = slices.DeleteFunc(s.losses, func(l lossRef) bool {
+		_, e := s.register.Find(l.seq)
+		return e == nil
+	})
 	s.segments = slices.DeleteFunc(s.segments, func(o *segment) bool { return o == seg })
+	s.byID[seg.id] = nil
 	s.counters.freed++
 }
 
-// unlink takes e out of the chain of its name.
-func (s *Spool) unlink(e *entry) {
-	if e.nameless {
+// forgetLearnt drops what was learnt in a segment.
+func (s *Spool) forgetLearnt(seq uint64, seg *segment) {
+	first, ok := s.learnt[seq]
+	if !ok {
 		return
 	}
-	if e.older != nil {
-		e.older.newer = e.newer
+	kept := uint32(0)
+	for m := range s.marks.List(first) {
+		if m.Segment != seg.id {
+			kept = s.marks.Append(kept, *m)
+		}
 	}
-	switch {
-	case e.newer != nil:
-		e.newer.older = e.older
-	case e.older != nil:
-		s.names[e.file.Name] = e.older
-	default:
-		delete(s.names, e.file.Name)
+	s.marks.Drop(first)
+	if s.learnt[seq] = kept; kept == 0 {
+		delete(s.learnt, seq)
 	}
 }
 

@@ -18,33 +18,10 @@ type Key struct {
 	Source uint64
 }
 
-// Keys appends to out the keys of up to limit files that the sink has not got,
-// with Seq above after, in ascending order. It reads no file.
-func (s *Spool) Keys(name string, after uint64, limit int, out []Key) []Key {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.sink(name)
-	if k == nil {
-		return out
-	}
-	for _, e := range k.pending.from(after) {
-		if limit == 0 {
-			break
-		}
-		if k.wants(e) {
-			limit--
-			out = append(out, KeyOf(e.Upload.Upload))
-		}
-	}
-	return out
-}
-
-var sourceSeed = maphash.MakeSeed()
-
 // KeyOf returns the key of a file.
 func KeyOf(u uploads.Upload) Key {
 	var h maphash.Hash
-	h.SetSeed(sourceSeed)
+	h.SetSeed(seed)
 	h.WriteString(strings.ToLower(u.Device.Name))
 	h.WriteByte(0)
 	if u.Device.IsZero() {

@@ -8,6 +8,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 )
 
 // Flag records what a check found in a held file, which stays and is relayed.
@@ -20,14 +21,22 @@ func (s *Spool) Flag(seq uint64, detail string) error {
 	defer s.leave()
 	detail = brief(detail)
 	s.mu.Lock()
-	e := s.entries[seq]
-	held := e != nil && !e.left
-	known := held && slices.ContainsFunc(e.marks, func(m markAt) bool { return m.Sort == journal.Flagged && m.Detail == detail })
+	_, e := s.register.Find(seq)
+	var l *located
+	held := e != nil && isHeld(e)
+	if held {
+		l, _ = s.locateWhole(e)
+	}
 	s.mu.Unlock()
-	switch {
-	case !held:
+	defer s.letGo(l)
+	if !held {
 		return fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
-	case known:
+	}
+	known, err := s.readMarks(l.marks)
+	if err != nil {
+		return fmt.Errorf("read flags: %w", err)
+	}
+	if slices.ContainsFunc(known, func(m *journal.Mark) bool { return m.Sort == journal.Flagged && m.Detail == detail }) {
 		return nil
 	}
 	if err := s.note([]*journal.Mark{{Seq: seq, Sort: journal.Flagged, At: now(), Detail: detail}}); err != nil {
@@ -65,11 +74,11 @@ func (s *Spool) refusal(name string, seq uint64, detail string) ([]*journal.Mark
 	if k == nil {
 		return nil, fmt.Errorf("record refusal: no destination is called %q", name)
 	}
-	e := s.entries[seq]
+	_, e := s.register.Find(seq)
 	switch {
-	case e == nil || e.left:
+	case e == nil || !isHeld(e):
 		return nil, fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
-	case !k.takes(e.Kind) || !k.wants(e):
+	case !s.pendingFor(k)(e):
 		return nil, nil
 	}
 	return s.settling(e, k, &journal.Mark{Seq: seq, Sort: journal.Refused, At: now(), Sink: name, Detail: brief(detail)}), nil
@@ -85,7 +94,7 @@ func (s *Spool) Learn(kind string, name uploads.Name, d uploads.Digest, c []uplo
 	}
 	defer s.leave()
 	id := receipts.FileID{Name: receipts.NameIDOf(kind, name), Digest: d}
-	r, seq, ok := s.findExact(id)
+	r, u, ok := s.findExact(id)
 	if !ok {
 		return fmt.Errorf("%w: %s/%s", uploads.ErrUnknown, kind, name)
 	}
@@ -93,11 +102,24 @@ func (s *Spool) Learn(kind string, name uploads.Name, d uploads.Digest, c []uplo
 	if len(c) == 0 {
 		return nil
 	}
-	m := &journal.Mark{Seq: seq, Sort: journal.Learnt, At: now(), Custody: c[:min(len(c), maxCustody)], File: fileBytes(id)}
+	s.recent.put(u) // for those who are told
+	m := &journal.Mark{Seq: u.Seq, Sort: journal.Learnt, At: now(), Custody: c[:min(len(c), maxCustody)], File: fileBytes(id)}
 	if err := s.note([]*journal.Mark{m}); err != nil {
 		return fmt.Errorf("record custody: %w", err)
 	}
 	return nil
+}
+
+// unknownCustody returns those of c whose holder does not stand in known at
+// that level.
+func unknownCustody(known, c []uploads.Custody) (out []uploads.Custody) {
+	for _, c := range c {
+		same := func(k uploads.Custody) bool { return k.Level == c.Level && k.Beacon == c.Beacon }
+		if !slices.ContainsFunc(known, same) && !slices.ContainsFunc(out, same) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func fileBytes(id receipts.FileID) []byte { return append(id.Name[:], id.Digest[:]...) }
@@ -112,27 +134,12 @@ func fileOf(b []byte) (id receipts.FileID, ok bool) {
 
 // learn lets durable news of an upload count whose file may have left, and
 // whose record may be gone.
-func (s *Spool) learn(m *journal.Mark, seg *segment) []Event {
-	e := s.entries[m.Seq]
-	if e != nil && !e.seg.leaving {
-		e.marks = append(e.marks, markAt{m, seg})
-		seg.marked = append(seg.marked, e)
-		return []Event{eventOf(&e.Upload, m)}
+func (s *Spool) learn(m *journal.Mark, seg *segment, offset int64) {
+	if _, e := s.register.Find(m.Seq); e != nil && !s.byID[e.Segment].leaving {
+		s.noteAt(e, m.Event, seg, offset)
+		return
 	}
-	s.learnt[m.Seq] = append(s.learnt[m.Seq], markAt{m, seg})
-	u := journal.Upload{}
-	u.Seq = m.Seq
-	return []Event{eventOf(&u, m)}
-}
-
-// learntOf returns what was learnt of an upload since its record went.
-func (s *Spool) learntOf(seq uint64) (marks []*journal.Mark) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, m := range s.learnt[seq] {
-		marks = append(marks, m.Mark)
-	}
-	return marks
+	s.learnt[m.Seq] = s.marks.Append(s.learnt[m.Seq], register.Mark{Event: m.Event, Segment: seg.id, Block: uint32(offset / journal.Block)})
 }
 
 // A lossRef says which event is a loss, and of which upload.
@@ -140,7 +147,11 @@ type lossRef struct{ event, seq uint64 }
 
 // Losses returns up to limit losses with a Seq above after, in the order of Seq.
 func (s *Spool) Losses(after uint64, limit int) ([]Event, error) {
-	events := s.liveLosses(after, limit) // first: what is just being freed is then in both
+	live := s.locateLosses(after, limit) // first: what is just being freed is then in both
+	events, err := s.readLosses(live)
+	if err != nil {
+		return nil, fmt.Errorf("read losses: %w", err)
+	}
 	old, err := s.archive.Losses(after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read losses: %w", err)
@@ -153,23 +164,59 @@ func (s *Spool) Losses(after uint64, limit int) ([]Event, error) {
 	return events[:min(limit, len(events))], nil
 }
 
-func (s *Spool) liveLosses(after uint64, limit int) (events []Event) {
+// locateLosses locates uploads that were lost, each with the mark that says so
+// alone.
+func (s *Spool) locateLosses(after uint64, limit int) (out []*located) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, found := slices.BinarySearchFunc(s.losses, after, func(l lossRef, event uint64) int { return cmp.Compare(l.event, event) })
 	if found {
 		at++
 	}
-	for _, l := range s.losses[at:] {
-		e := s.entries[l.seq]
-		for _, m := range e.marks {
-			if m.Event == l.event {
-				events = append(events, eventOf(&e.Upload, m.Mark))
-			}
-		}
-		if len(events) == limit {
+	for _, loss := range s.losses[at:] {
+		if len(out) == limit {
 			break
 		}
+		_, e := s.register.Find(loss.seq)
+		if s.byID[e.Segment].closing {
+			continue // it is in the archive
+		}
+		l, ok := s.locate(e)
+		if !ok { // of which nothing is known
+			l = &located{seq: e.Seq}
+		}
+		for _, m := range s.locateMarks(e.Marks) {
+			if m.event == loss.event {
+				l.marks = append(l.marks, m)
+			} else {
+				s.unpin(m.seg)
+			}
+		}
+		out = append(out, l)
 	}
-	return events
+	return out
+}
+
+func (s *Spool) readLosses(found []*located) (events []Event, err error) {
+	for i, l := range found {
+		marks, merr := s.readMarks(l.marks)
+		u := &journal.Upload{}
+		u.Seq = l.seq
+		if l.record.seg != nil {
+			if known, err := s.readUpload(l); err == nil {
+				u = known // else it is lost because it cannot be read
+			}
+		}
+		s.letGo(l)
+		if merr != nil {
+			for _, l := range found[i+1:] {
+				s.letGo(l)
+			}
+			return nil, merr
+		}
+		for _, m := range marks {
+			events = append(events, eventOf(u, m))
+		}
+	}
+	return events, nil
 }

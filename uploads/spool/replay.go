@@ -1,41 +1,33 @@
 package spool
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
+	"iter"
 	"maps"
 	"path"
 	"slices"
 
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 )
 
 // replay turns what the journal says into what the spool holds.
-func (s *Spool) replay(found []*segment) error {
+func (s *Spool) replay(opened []*segment) error {
 	s.segments = nil
-	r := &replayer{spool: s, byGeneration: map[uint64]*segment{}}
-	var read []journal.Segment
-	for _, seg := range found {
+	r := &replayer{spool: s, byGeneration: map[uint64]*segment{}, indexes: map[*segment]*journal.Index{}}
+	for _, seg := range opened {
 		if seg.header.State == journal.Free {
 			s.spares = append(s.spares, seg)
 			continue
 		}
-		s.segments = append(s.segments, seg)
+		s.enlist(seg)
 		r.byGeneration[seg.header.Generation] = seg
-		js := journal.Segment{Name: seg.name, Header: seg.header}
-		if js.Records, js.Sealed = journal.ReadIndex(seg.file, seg.header, seg.size); !js.Sealed {
-			js.Records = journal.Scan(seg.file, seg.header, seg.size)
-		}
-		seg.full, seg.sealed, seg.tail = true, js.Sealed, journal.Start
-		for _, rec := range js.Records {
-			seg.tail = max(seg.tail, rec.End())
-			seg.index += journal.IndexBytes(rec)
-		}
-		read = append(read, js)
 	}
-	r.verdict = journal.Replay(read)
+	s.sortSegments()
+	r.verdict = journal.Replay(r.read())
 	return r.run()
 }
 
@@ -44,43 +36,101 @@ type replayer struct {
 	spool        *Spool
 	verdict      journal.Verdict
 	byGeneration map[uint64]*segment
-	entries      map[uint64]*entry
-	tail         map[uint64]bool          // uploads whose only record is in a tail
-	marks        []markAt                 // of tails
-	last         map[uint64]*journal.Mark // of each upload, among those
-	settled      map[uint64]uint32        // bits of sinks that the marks of tails add
-	refused      map[uint64]uint32        // those of them that refused
-	left         map[uint64]bool          // by the marks of tails
-	unsaid       []markOf                 // they do not say yet that the file left
-	unwanted     []uint64                 // files that wait for nobody, but were refused
+	indexes      map[*segment]*journal.Index // of segments whose records the verdict does not list
+	glance       journal.Glance
+	names        []byte
+	stray        map[uint64]entry  // entries that come out of order
+	blobNames    map[uint64]string // of bodies in files of their own
+	damaged      []found
+	news         []news
+	tail         map[uint64]bool   // uploads whose only record is in a tail
+	marks        []*news           // of tails
+	settled      map[uint64]uint32 // bits of sinks that the marks of tails add
+	refused      map[uint64]uint32 // those of them that refused
+	left         map[uint64]bool   // by the marks of tails
+	unsaid       []markOf          // they do not say yet that the file left
+	unwanted     []uint64          // files that wait for nobody, but were refused
+}
+
+// found is an upload that was acknowledged and that the disk did not keep.
+type found struct {
+	seq, through uint64
+	nameless     bool
+	loss         journal.Loss
+}
+
+// read reads the segments, of the sealed ones the index alone. Its records are
+// gone through one by one later, unless a cut has to be made among them.
+func (r *replayer) read() (read []journal.Segment) {
+	s := r.spool
+	cut := map[uint64]bool{}
+	note := func(rec journal.Record) {
+		if c, err := journal.DecodeCut(rec.Meta); rec.Type == journal.TypeCut && err == nil {
+			cut[c.Generation] = true
+		}
+	}
+	for _, seg := range s.segments {
+		js := journal.Segment{Name: seg.name, Header: seg.header}
+		x, ok := journal.OpenIndex(seg.file, seg.header, seg.size)
+		var sum journal.Summary
+		if ok {
+			sum, ok = x.Summary()
+		}
+		if ok {
+			js.Sealed, js.Summary, r.indexes[seg] = true, &sum, x
+			for _, rec := range sum.Cuts {
+				note(rec)
+			}
+		} else {
+			js.Records = journal.Scan(seg.file, seg.header, seg.size)
+			for _, rec := range js.Records {
+				note(rec)
+			}
+		}
+		read = append(read, js)
+	}
+	for i, seg := range s.segments {
+		js := &read[i]
+		if js.Summary != nil && cut[seg.header.Generation] {
+			delete(r.indexes, seg)
+			js.Summary = nil
+			js.Records, js.Sealed = journal.ReadIndex(seg.file, seg.header, seg.size)
+		}
+		seg.full, seg.sealed, seg.tail, seg.next = true, js.Sealed, journal.Start, seg.header.Base
+		for _, rec := range js.Records {
+			seg.tail, seg.next = max(seg.tail, rec.End()), max(seg.next, rec.Last()+1)
+			seg.index += journal.IndexBytes(rec)
+		}
+	}
+	return read
 }
 
 func (r *replayer) run() error {
 	s, v := r.spool, &r.verdict
 	s.mark = v.Mark
 	s.next = max(v.Next, s.archive.Last()+1, 1)
-	s.recovery.Clean, s.recovery.Records = v.Clean, len(v.Kept)+len(v.Tail)
-	r.entries, r.tail = map[uint64]*entry{}, map[uint64]bool{}
-	r.last, r.left = map[uint64]*journal.Mark{}, map[uint64]bool{}
-	r.settled, r.refused = map[uint64]uint32{}, map[uint64]uint32{}
+	s.recovery.Clean = v.Clean
+	r.stray, r.blobNames, r.tail = map[uint64]entry{}, map[uint64]string{}, map[uint64]bool{}
+	r.settled, r.refused, r.left = map[uint64]uint32{}, map[uint64]uint32{}, map[uint64]bool{}
 	s.replaying = true
-	for _, rec := range v.Kept {
-		r.upload(rec, false)
+	for rec := range r.kept() {
+		r.record(rec, false)
 	}
 	for _, rec := range v.Tail {
-		r.upload(rec, true)
+		r.record(rec, true)
 	}
+	r.gaps()
+	s.register.Insert(slices.Collect(maps.Values(r.stray)))
 	r.notes()
 	r.conclude()
 	r.cuts()
-	lost := r.losses()
-	lost = append(lost, r.blobs()...)
+	lost := append(r.losses(), r.blobs()...)
 	r.enter()
-	r.fit()
 	s.sortSegments()
 	if v.Clean {
 		r.resume()
 	}
+	r.news = nil // its memory is wanted
 	if err := r.write(lost); err != nil {
 		return err
 	}
@@ -89,346 +139,253 @@ func (r *replayer) run() error {
 			"cuts", len(s.recovery.Cuts), "lost", len(s.recovery.Lost))
 	}
 	strange := slices.ContainsFunc(s.recovery.Unknown, func(name string) bool { return path.Dir(name) == segmentDir })
-	s.settle(strange || len(v.Lost) > 0)
+	s.ready(strange || len(v.Lost) > 0, r.referenced())
 	return nil
+}
+
+// kept yields the records that count, ascending by number.
+func (r *replayer) kept() iter.Seq[journal.Record] {
+	listed := map[uint64][]journal.Record{}
+	for _, rec := range r.verdict.Kept {
+		listed[rec.Generation] = append(listed[rec.Generation], rec)
+	}
+	return func(yield func(journal.Record) bool) {
+		for _, seg := range r.spool.segments {
+			records := slices.Values(listed[seg.header.Generation])
+			if x := r.indexes[seg]; x != nil {
+				records = x.Records()
+			}
+			for rec := range records {
+				if !yield(rec) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// record enters a record, whose metadata is valid for the moment.
+func (r *replayer) record(rec journal.Record, tail bool) {
+	r.spool.recovery.Records++
+	var err error
+	switch rec.Type {
+	case journal.TypeUpload:
+		err = r.upload(rec, tail)
+	case journal.TypeMarks:
+		err = r.readNews(rec, tail)
+	case journal.TypeCut:
+		r.cut(rec, tail)
+	}
+	if err == nil {
+		return
+	}
+	r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
+	if rec.Type == journal.TypeUpload && !tail {
+		r.verdict.Lost = append(r.verdict.Lost, journal.Loss{Generation: rec.Generation, First: rec.Seq, Last: rec.Seq})
+	}
 }
 
 // upload enters an upload's record. A later one of the same upload is a copy
 // and takes its place.
-func (r *replayer) upload(rec journal.Record, tail bool) {
-	if rec.Type != journal.TypeUpload {
-		return
+func (r *replayer) upload(rec journal.Record, tail bool) error {
+	if err := r.glance.Look(rec.Meta, rec.Seq); err != nil {
+		return err
 	}
-	u, err := journal.DecodeUpload(rec.Meta, rec.Seq)
-	if err != nil {
-		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
-		if !tail {
-			r.verdict.Lost = append(r.verdict.Lost, journal.Loss{Generation: rec.Generation, First: rec.Seq, Last: rec.Seq})
-		}
-		return
+	s, seq := r.spool, r.glance.Seq
+	s.next = max(s.next, seq+1)
+	seg := r.byGeneration[rec.Generation]
+	old, ok := r.find(seq)
+	if ok && tail {
+		return nil // a copy that was not finished; the first is still there
 	}
-	r.spool.next = max(r.spool.next, u.Seq+1)
-	old := r.entries[u.Seq]
-	if old != nil && tail {
-		return // a copy that was not finished; the first is still there
+	e := r.entry()
+	s.settle(&e, seg, rec.Offset, len(rec.Meta))
+	if e.Is(register.Blob) {
+		r.blobNames[seq] = string(r.glance.Blob)
 	}
-	e := r.newEntry(u)
-	if old != nil {
-		e.stale = append(old.stale, old.seg)
-	}
-	e.settle(r.byGeneration[rec.Generation], rec)
-	r.entries[u.Seq] = e
 	if tail {
-		r.tail[u.Seq] = true
+		r.tail[seq] = true
+	}
+	if !ok {
+		r.add(e)
+		return nil
+	}
+	s.stale[seq] = append(s.stale[seq], s.byID[old.Segment])
+	old.Segment, old.Block, old.Meta = e.Segment, e.Block, e.Meta
+	old.Flags |= register.Copied
+	r.put(old)
+	return nil
+}
+
+// add enters an entry that is new.
+func (r *replayer) add(e entry) {
+	if e.Seq > r.spool.register.Last() {
+		r.spool.register.Add(e)
+	} else {
+		r.stray[e.Seq] = e
 	}
 }
 
-func (r *replayer) newEntry(u *journal.Upload) *entry {
-	e := &entry{Upload: *u}
-	if u.Name.IsZero() {
-		e.nameless = true
-		return e
+// find and put read and write an entry wherever it is.
+func (r *replayer) find(seq uint64) (entry, bool) {
+	if _, e := r.spool.register.Find(seq); e != nil {
+		return *e, true
 	}
-	e.file = receipts.FileID{Name: receipts.NameIDOf(u.Kind, u.Name), Digest: u.Digest}
+	e, ok := r.stray[seq]
+	return e, ok
+}
+
+func (r *replayer) put(e entry) {
+	if _, known := r.spool.register.Find(e.Seq); known != nil {
+		*known = e
+		return
+	}
+	r.stray[e.Seq] = e
+}
+
+// entry makes one of what was glanced at, which are strings that live for the
+// moment alone, and so are copied where they are kept.
+func (r *replayer) entry() entry {
+	g := &r.glance
+	u := uploads.Upload{Device: uploads.Device{Domain: string(g.Domain), Name: string(g.Device)}, Peer: string(g.Peer)}
+	if len(g.LastVia) > 0 {
+		u.Via = []string{string(g.LastVia)}
+	}
+	kind := string(g.Kind)
+	id := receipts.FileID{Name: nameID(kind, string(g.Name)), Digest: uploads.Digest(g.Digest)}
+	e := entry{
+		Seq: g.Seq, Size: g.Size, Received: g.Received, Source: sourceHash(u.Source()), Line: KeyOf(u).Source,
+		Name: nameHash(id.Name), File: fileHash(id), Kind: r.spool.kinds.number(kind),
+	}
+	if len(g.Blob) > 0 {
+		e.Flags |= register.Blob
+	}
 	return e
 }
 
-// A news is a mark that was found.
-type news struct {
-	markAt
-	tail bool
-}
-
-// notes applies the marks in the order of their numbers, which is not that of
-// their records, since marks are copied.
-func (r *replayer) notes() {
-	var all []news
-	for _, rec := range r.verdict.Kept {
-		all = r.read(all, rec, false)
-	}
-	for _, rec := range r.verdict.Tail {
-		all = r.read(all, rec, true)
-	}
-	slices.SortStableFunc(all, func(a, b news) int { return cmp.Compare(a.Event, b.Event) })
-	for _, n := range all {
-		r.note(n)
-	}
-}
-
-func (r *replayer) read(all []news, rec journal.Record, tail bool) []news {
-	if rec.Type != journal.TypeMarks {
-		return all
-	}
-	marks, err := journal.DecodeMarks(rec.Meta, rec.Seq)
-	if err != nil {
-		r.spool.log.Error("record makes no sense", "seq", rec.Seq, "err", err)
-		return all
-	}
-	for _, m := range marks {
-		all = append(all, news{markAt{m, r.byGeneration[rec.Generation]}, tail})
-	}
-	return all
-}
-
-// note applies a mark. One that was recorded while another one took the file
-// out of the spool did not count then and does not count now.
-func (r *replayer) note(n news) {
-	e := r.entries[n.Seq]
-	if e == nil {
-		e = r.damagedEntry(n.Mark)
-	}
-	r.spool.next = max(r.spool.next, n.Event+1)
-	if e == nil {
-		r.noteGone(n)
-		return
-	}
-	switch known := r.known(e, n.Event); {
-	case known != nil:
-		if n.Left && !known.Left { // a copy that knows more
-			r.leave(e, known)
-		}
-	case (e.left || r.left[e.Seq]) && n.Sort != journal.Learnt:
-	case n.tail:
-		r.noteTail(e, n.markAt)
-	default:
-		r.applyOld(e, n.markAt)
-	}
-}
-
-// noteTail keeps a mark for being copied. It may have been acknowledged, and
-// the body removed.
-func (r *replayer) noteTail(e *entry, m markAt) {
-	r.marks = append(r.marks, m)
-	if k := r.spool.sink(m.Sink); k != nil {
-		r.settled[e.Seq] |= k.bit
-		r.refused[e.Seq] &^= k.bit
-		if m.Sort == journal.Refused {
-			r.refused[e.Seq] |= k.bit
-		}
-	}
-	r.last[e.Seq] = m.Mark
-	r.left[e.Seq] = r.left[e.Seq] || m.Left
-}
-
-// noteGone keeps what was learnt of an upload whose record is gone.
-func (r *replayer) noteGone(n news) {
-	s := r.spool
-	same := func(m markAt) bool { return m.Event == n.Event }
-	if n.Sort != journal.Learnt || slices.ContainsFunc(s.learnt[n.Seq], same) {
-		return
-	}
-	if n.tail {
-		if !slices.ContainsFunc(r.marks, func(m markAt) bool { return m.Event == n.Event }) {
-			r.marks = append(r.marks, n.markAt)
-		}
-		return
-	}
-	s.learnt[n.Seq] = append(s.learnt[n.Seq], n.markAt)
-}
-
-// known finds the mark of a copy: the one before it, since they are in order.
-func (r *replayer) known(e *entry, event uint64) *journal.Mark {
-	if m := r.last[e.Seq]; m != nil && m.Event == event {
-		return m
-	}
-	if n := len(e.marks); n > 0 && e.marks[n-1].Event == event {
-		return e.marks[n-1].Mark
-	}
-	return nil
-}
-
-// leave adds to a file's last mark that it left, and sees to it that this is
-// recorded.
-func (r *replayer) leave(e *entry, m *journal.Mark) {
-	m.Left = true
-	if slices.ContainsFunc(r.marks, func(t markAt) bool { return t.Mark == m }) { // it is going to be written again anyway
-		r.left[e.Seq] = true
-		return
-	}
-	e.left = true
-	r.unsaid = append(r.unsaid, markOf{e, m})
-}
-
-// conclude lets files leave that waited only for destinations which are no
-// longer configured. It is recorded with the last delivery, since a later run
-// may know other destinations, and none of the bodies.
-func (r *replayer) conclude() {
-	for _, seq := range slices.Sorted(maps.Keys(r.entries)) {
-		e := r.entries[seq]
-		need := r.spool.needed(e.Kind)
-		refused := (e.refused &^ r.settled[seq]) | r.refused[seq]
-		settled := e.got | e.refused | r.settled[seq]
-		switch {
-		case e.left || r.left[seq] || need == 0 || settled&need != need:
-		case refused&need != 0:
-			r.unwanted = append(r.unwanted, seq)
-		default:
-			r.leave(e, r.lastDelivery(e))
-		}
-	}
-}
-
-// lastDelivery finds the mark with which a file is to have left.
-func (r *replayer) lastDelivery(e *entry) (last *journal.Mark) {
-	for _, m := range slices.Concat(e.marks, r.marks) {
-		if m.Seq == e.Seq && m.Sort == journal.Settled && (last == nil || m.Event > last.Event) {
-			last = m.Mark
-		}
-	}
-	return last
-}
-
-// damagedEntry stands for a damaged record that there is news of: an earlier
-// open found it, or it had been delivered.
-func (r *replayer) damagedEntry(m *journal.Mark) *entry {
+// gaps enters what was acknowledged and is unreadable.
+func (r *replayer) gaps() {
 	for _, l := range r.verdict.Lost {
-		if e := r.lossEntry(l); e.Seq == m.Seq {
-			r.entries[m.Seq] = e
-			return e
+		e, f := r.lossEntry(l)
+		if _, ok := r.find(e.Seq); !ok {
+			r.add(e)
+		}
+		r.damaged = append(r.damaged, f)
+	}
+}
+
+// lossEntry stands for a damaged record. If its metadata is sound, so is what
+// is known of the upload.
+func (r *replayer) lossEntry(l journal.Loss) (entry, found) {
+	seg := r.byGeneration[l.Generation]
+	if rec := l.Record; rec != nil && rec.Type == journal.TypeUpload && r.glance.Look(rec.Meta, l.First) == nil {
+		e := r.entry()
+		r.spool.settle(&e, seg, rec.Offset, len(rec.Meta))
+		if e.Is(register.Blob) {
+			r.blobNames[e.Seq] = string(r.glance.Blob)
+		}
+		return e, found{seq: e.Seq, loss: l}
+	}
+	e := entry{Seq: l.First, Kind: r.spool.kinds.number(""), Flags: register.Nameless}
+	r.spool.settle(&e, seg, 0, 0)
+	return e, found{seq: l.First, through: l.Last, nameless: true, loss: l}
+}
+
+// losses returns what was lost, not delivered, and is not in the ledger yet.
+func (r *replayer) losses() (lost []found) {
+	for _, f := range r.damaged {
+		e, _ := r.find(f.seq)
+		if f.nameless && !e.Is(register.Nameless) || r.spool.byID[e.Segment].header.Generation != f.loss.Generation ||
+			f.loss.Record != nil && int64(e.Block)*journal.Block != f.loss.Record.Offset && !f.nameless {
+			continue // a copy of it is sound
+		}
+		if isHeld(&e) && !r.left[e.Seq] {
+			lost = append(lost, f)
 		}
 	}
-	return nil
+	return lost
 }
 
-// applyOld is Spool.apply for what happened before.
-func (r *replayer) applyOld(e *entry, m markAt) {
-	e.marks = append(e.marks, m)
-	m.seg.marked = append(m.seg.marked, e)
-	if k := r.spool.sink(m.Sink); k != nil && m.Sort == journal.Refused {
-		e.refused |= k.bit
-	} else if k != nil {
-		e.got |= k.bit
-		e.refused &^= k.bit
-	}
-	e.lost, e.left = e.lost || m.Lost(), e.left || m.Left
-	if m.Lost() {
-		r.spool.losses = append(r.spool.losses, lossRef{m.Event, e.Seq})
-	}
-}
-
-// cuts remembers which cut lies where, and makes the new ones.
-func (r *replayer) cuts() {
+// blobs finds held uploads whose body in a file of its own is gone.
+func (r *replayer) blobs() (lost []found) {
 	s := r.spool
-	for _, rec := range r.verdict.Kept {
-		if rec.Type != journal.TypeCut {
+	for _, seq := range slices.Sorted(maps.Keys(r.blobNames)) {
+		ref, e := s.register.Find(seq)
+		if e == nil || !isHeld(e) || r.left[seq] || s.hasBlob(r.blobNames[seq], e.Size) {
 			continue
 		}
-		if c, err := journal.DecodeCut(rec.Meta); err == nil {
-			seg := r.byGeneration[rec.Generation]
-			seg.cuts = append(seg.cuts, c)
+		if r.tail[seq] { // nobody was told that it is there
+			s.register.Remove(ref)
+			delete(r.tail, seq)
+			continue
+		}
+		lost = append(lost, found{seq: seq})
+	}
+	return lost
+}
+
+func (s *Spool) hasBlob(name string, size int64) bool {
+	f, err := s.disk.Open(name)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) // what cannot be read now may be later
+	}
+	defer f.Close()
+	have, err := f.Size()
+	return err != nil || have == size
+}
+
+// referenced returns the files of bodies that are held.
+func (r *replayer) referenced() map[string]bool {
+	names := map[string]bool{}
+	for seq, name := range r.blobNames {
+		if _, e := r.spool.register.Find(seq); e != nil && isHeld(e) {
+			names[name] = true
 		}
 	}
-	for _, rec := range r.verdict.Tail {
-		if c, err := journal.DecodeCut(rec.Meta); rec.Type == journal.TypeCut && err == nil {
-			s.cuts = append(s.cuts, c)
-		}
+	return names
+}
+
+// cut takes note of a recorded cut.
+func (r *replayer) cut(rec journal.Record, tail bool) {
+	c, err := journal.DecodeCut(rec.Meta)
+	if err != nil {
+		return
 	}
+	if tail {
+		r.spool.cuts = append(r.spool.cuts, c)
+		return
+	}
+	seg := r.byGeneration[rec.Generation]
+	seg.cuts = append(seg.cuts, c)
+}
+
+// cuts makes the new ones.
+func (r *replayer) cuts() {
+	s := r.spool
 	for _, c := range r.verdict.Cuts {
 		s.cuts = append(s.cuts, c)
 		seg := r.byGeneration[c.Generation]
 		s.recovery.Cuts = append(s.recovery.Cuts, Cut{Segment: seg.name, Generation: c.Generation, First: c.First})
 	}
-	for _, c := range append(s.cuts, r.verdict.Known...) {
+	for _, c := range slices.Concat(s.cuts, r.verdict.Known) {
 		if seg := r.byGeneration[c.Generation]; seg != nil {
 			seg.broken = true
 		}
 	}
 }
 
-// losses makes entries of what was acknowledged and is unreadable, and returns
-// those that were not delivered and are not in the ledger yet.
-func (r *replayer) losses() (found []*entry) {
-	for _, l := range r.verdict.Lost {
-		e := r.lossEntry(l)
-		old := r.entries[e.Seq]
-		switch {
-		case old == nil:
-			r.entries[e.Seq] = e
-			found = append(found, e)
-		case old.rec.Seq != l.First: // a copy of it is sound
-		case !old.left && !r.left[old.Seq]:
-			found = append(found, old)
-		}
-	}
-	return found
-}
-
-func (r *replayer) lossEntry(l journal.Loss) *entry {
-	seg := r.byGeneration[l.Generation]
-	u := &journal.Upload{}
-	if l.Record != nil && l.Record.Type == journal.TypeUpload {
-		if known, err := journal.DecodeUpload(l.Record.Meta, l.First); err == nil {
-			u = known
-		}
-	}
-	if u.Seq == 0 {
-		u.Seq = l.First
-	}
-	e := r.newEntry(u)
-	e.seg = seg
-	e.rec = journal.Record{Seq: l.First, Count: uint32(l.Last - l.First + 1)}
-	return e
-}
-
-// blobs finds held uploads whose body in a file of its own is gone.
-func (r *replayer) blobs() (lost []*entry) {
-	for seq, e := range r.entries {
-		if e.Blob == "" || e.left || r.left[seq] || r.spool.hasBlob(e) {
-			continue
-		}
-		if r.tail[seq] { // nobody was told that it is there
-			delete(r.entries, seq)
-			continue
-		}
-		lost = append(lost, e)
-	}
-	slices.SortFunc(lost, func(a, b *entry) int { return int(a.Seq) - int(b.Seq) })
-	return lost
-}
-
-func (s *Spool) hasBlob(e *entry) bool {
-	f, err := s.disk.Open(e.Blob)
-	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist) // what cannot be read now may be later
-	}
-	defer f.Close()
-	size, err := f.Size()
-	return err != nil || size == e.Size
-}
-
-// fit makes segments large enough for every record that may have to be copied.
-// They may have been larger when it was written: their size is configured, and
-// depends on the free disk.
-func (r *replayer) fit() {
-	s := r.spool
-	for _, e := range r.entries {
-		if e.left || e.Blob != "" {
-			continue
-		}
-		rec := e.rec
-		rec.Meta = journal.AppendUpload(nil, &e.Upload, true)
-		s.o.SegmentBytes = max(s.o.SegmentBytes, journal.Capacity(cutRoom+rec.Len(), journal.IndexBytes(rec)))
-	}
-}
-
-// enter makes the entries findable and holds those that have not left.
+// enter holds what has not left. Segments become large enough for every record
+// that may have to be copied: they may have been larger when it was written, since
+// their size is configured, and depends on the free disk.
 func (r *replayer) enter() {
 	s := r.spool
-	seqs := make([]uint64, 0, len(r.entries))
-	for seq := range r.entries {
-		seqs = append(seqs, seq)
-	}
-	slices.Sort(seqs)
-	for _, seq := range seqs {
-		e := r.entries[seq]
-		if e.left {
-			s.know(e)
+	for _, e := range s.register.From(0) {
+		if !isHeld(e) {
 			continue
 		}
 		s.hold(e)
-		if e.Blob != "" {
-			s.counters.blobs++
-			s.counters.blobBytes += e.Size
+		if !e.Is(register.Blob) && !e.Is(register.Nameless) {
+			s.o.SegmentBytes = max(s.o.SegmentBytes, journal.CopyCapacity(cutRoom, int64(e.Meta), e.Size))
 		}
 	}
 }

@@ -387,7 +387,7 @@ func TestOpenReadsNoBodiesOfSealedSegments(t *testing.T) {
 	})
 	s = onMemory(t, m, recycling())
 	m.SetFault(nil)
-	if sealed < 7 || reads > int(sealed)*4+12 {
+	if sealed < 7 || reads > int(sealed)*5+12 {
 		t.Errorf("%d reads for %d sealed segments", reads, sealed)
 	}
 	expect(t, s, ids)

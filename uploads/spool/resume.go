@@ -39,7 +39,7 @@ func (r *replayer) resume() {
 // before the cuts that take their originals out of the journal, since a tail
 // may hold what was acknowledged last; and until the cuts are durable, too, no
 // record says that the numbers in them are.
-func (r *replayer) write(lost []*entry) error {
+func (r *replayer) write(lost []found) error {
 	s := r.spool
 	if err := r.copyTails(); err != nil {
 		return err
@@ -76,34 +76,42 @@ func (r *replayer) copyTails() error {
 		return fmt.Errorf("begin segment: %w", err)
 	}
 	for _, seq := range slices.Sorted(maps.Keys(r.tail)) {
-		if e := r.entries[seq]; e != nil {
-			if err := s.copyUpload(e); err != nil {
-				return err
-			}
+		if err := r.copyTail(seq); err != nil {
+			return err
 		}
 	}
 	var marks []markOf
-	for _, m := range r.marks {
-		if e := r.entries[m.Seq]; e != nil || m.Sort == journal.Learnt {
-			marks = append(marks, markOf{e, m.Mark})
-		}
+	for _, n := range r.marks {
+		marks = append(marks, n.markOf())
 	}
 	return s.copyMarks(append(marks, r.unsaid...))
 }
 
-func (r *replayer) writeLosses(lost []*entry) error {
+// copyTail copies an upload whose only record is in a tail, also if it left: its
+// receipt is made of the record.
+func (r *replayer) copyTail(seq uint64) error {
 	s := r.spool
-	for _, e := range lost {
-		m := &journal.Mark{Seq: e.Seq, At: now(), Reason: LossDamaged, Detail: "the disk did not keep it", Left: true}
-		if e.nameless {
-			m.Through = e.Seq + uint64(e.rec.Count) - 1
+	s.mu.Lock()
+	_, e := s.register.Find(seq)
+	l, _ := s.locate(e)
+	s.mu.Unlock()
+	return s.copyUpload(l)
+}
+
+func (r *replayer) writeLosses(lost []found) error {
+	s := r.spool
+	for _, f := range lost {
+		m := &journal.Mark{Seq: f.seq, At: now(), Reason: LossDamaged, Detail: "the disk did not keep it", Left: true}
+		if f.nameless {
+			m.Through = f.through
 			m.Detail = fmt.Sprintf("records %d to %d are unreadable", m.Seq, m.Through)
 		}
+		u := s.uploadOf(f.seq)
 		if err := s.note([]*journal.Mark{m}); err != nil {
 			return err
 		}
-		s.recovery.Lost = append(s.recovery.Lost, eventOf(&e.Upload, m))
-		s.log.Error("acknowledged upload lost", "seq", e.Seq, "name", e.Name.String(), "sha256", e.Digest.String(), "detail", m.Detail)
+		s.recovery.Lost = append(s.recovery.Lost, eventOf(u, m))
+		s.log.Error("acknowledged upload lost", "seq", f.seq, "name", u.Name.String(), "sha256", u.Digest.String(), "detail", m.Detail)
 	}
 	s.recovery.Pending = s.held.count
 	return nil

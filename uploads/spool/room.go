@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"inventorybeacon/uploads"
 )
@@ -75,8 +76,8 @@ func (s *Spool) victims(l lack, d *Draft, size int64) (seqs []uint64, enough boo
 		if l.none() || rank >= 0 && c.rank > rank {
 			break
 		}
-		seqs = append(seqs, c.e.Seq)
-		l.bytes -= c.e.Size
+		seqs = append(seqs, c.seq)
+		l.bytes -= c.size
 		l.files--
 	}
 	return seqs, l.none()
@@ -84,37 +85,40 @@ func (s *Spool) victims(l lack, d *Draft, size int64) (seqs []uint64, enough boo
 
 // A candidate for being given up.
 type candidate struct {
-	e    *entry
+	seq  uint64
+	size int64
 	rank int
+	at   int64 // when it was received, Unix milliseconds
 }
 
 // candidates lists what may be given up, the first to go first. A newcomer
 // takes from the file of its device and kind before it that it is the newest.
 func (s *Spool) candidates(newcomer *Draft) (out []candidate) {
-	type source struct {
-		device uploads.Device
-		kind   string
+	type line struct {
+		source uint64
+		kind   uint32
 	}
-	newest := map[source]uint64{}
-	for _, e := range s.held.entries {
+	newest := map[line]uint64{}
+	for _, e := range s.register.From(s.held.first) {
 		if isHeld(e) {
-			newest[source{e.Device.Key(), e.Kind}] = e.Seq
+			newest[line{e.Line, e.Kind}] = e.Seq
 		}
 	}
-	if newcomer != nil {
-		delete(newest, source{newcomer.Device.Key(), newcomer.Kind})
+	if d := newcomer; d != nil {
+		source := KeyOf(uploads.Upload{Device: d.Device, Peer: d.Peer}).Source
+		delete(newest, line{source, s.kinds.number(d.Kind)})
 	}
-	for _, e := range s.held.entries {
+	for _, e := range s.register.From(s.held.first) {
 		if !isHeld(e) {
 			continue
 		}
 		rank := 0
 		if s.o.GiveUp != nil {
-			u := uploads.Upload{Seq: e.Seq, Kind: e.Kind, Size: e.Size, Received: e.Received}
-			rank = s.o.GiveUp(u, newest[source{e.Device.Key(), e.Kind}] == e.Seq)
+			u := uploads.Upload{Seq: e.Seq, Kind: s.kindOf(e).name, Size: e.Size, Received: time.UnixMilli(e.Received).UTC()}
+			rank = s.o.GiveUp(u, newest[line{e.Line, e.Kind}] == e.Seq)
 		}
 		if rank >= 0 {
-			out = append(out, candidate{e, rank})
+			out = append(out, candidate{e.Seq, e.Size, rank, e.Received})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
@@ -132,18 +136,17 @@ type usage struct {
 func (s *Spool) Usage(source string) (files int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.usage[source]
+	u := s.usage[sourceHash(source)]
 	return u.files, u.bytes
 }
 
 func (s *Spool) use(e *entry, sign int) {
-	source := e.Source()
-	u := s.usage[source]
+	u := s.usage[e.Source]
 	u.files += sign
 	u.bytes += int64(sign) * e.Size
 	if u.files == 0 {
-		delete(s.usage, source)
+		delete(s.usage, e.Source)
 		return
 	}
-	s.usage[source] = u
+	s.usage[e.Source] = u
 }

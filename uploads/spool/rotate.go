@@ -67,7 +67,7 @@ func (s *Spool) install(seg *segment) error {
 	}
 	if err := seg.activate(s.next, s.lastGeneration); err != nil {
 		seg.broken, seg.full = true, true
-		s.segments = append(s.segments, seg) // the upkeep removes it
+		s.enlist(seg) // the upkeep removes it
 		s.kick()
 		return roomError(err)
 	}
@@ -77,7 +77,7 @@ func (s *Spool) install(seg *segment) error {
 	if s.upkeep.spares < s.o.Spares {
 		s.upkeep.spares++
 	}
-	s.segments = append(s.segments, seg)
+	s.enlist(seg)
 	s.kick()
 	if s.replaying {
 		return nil // the tails come first

@@ -27,22 +27,49 @@ type segment struct {
 	header journal.Header
 	size   int64 // of the file
 
-	tail    int64 // where the next record may go
-	index   int64 // what an index of its records may take
-	full    bool  // nothing more is written to it
-	broken  bool  // a write or sync failed, or the program died: never written again
-	sealed  bool  // has its index
-	leaving bool  // the receipts of what is in it are being written, or have been
-	emptied bool  // what is in it is elsewhere, durably
-	gone    bool  // its file is closed, and removed or about to be
-	syncing int   // groups that are not yet acknowledged
-	readers int   // bodies being read
+	tail    int64  // where the next record may go
+	next    uint64 // the number behind those of its records
+	index   int64  // what an index of its records may take
+	full    bool   // nothing more is written to it
+	broken  bool   // a write or sync failed, or the program died: never written again
+	sealed  bool   // has its index
+	leaving bool   // the receipts of what is in it are being written, or have been
+	emptied bool   // what is in it is elsewhere, durably
+	gone    bool   // its file is closed, and removed or about to be
+	syncing int    // groups that are not yet acknowledged
+	readers int    // who read from it
+	awaited bool   // it is to be freed once nobody does
+	closing bool   // nobody may begin to: it is about to be used again
 
-	live      int      // files held that are in it
-	liveBytes int64    // their records
-	entries   []*entry // whose records are, or were, in it
-	marked    []*entry // some of whose marks are in it
+	id        uint32 // by which entries know it
+	live      int    // files held that are in it
+	liveBytes int64  // their records
 	cuts      []journal.Cut
+	// low and high bound the numbers of the uploads that have a record or a mark in
+	// it; low is 0 if there is none.
+	low, high uint64
+}
+
+// cover takes note that something of an upload is in it.
+func (s *segment) cover(seq uint64) {
+	if s.low == 0 || seq < s.low {
+		s.low = seq
+	}
+	s.high = max(s.high, seq)
+}
+
+// enlist makes a segment one that holds records.
+func (s *Spool) enlist(seg *segment) {
+	s.segments = append(s.segments, seg)
+	for id, o := range s.byID[1:] {
+		if o == nil {
+			seg.id = uint32(id + 1)
+			s.byID[seg.id] = seg
+			return
+		}
+	}
+	seg.id = uint32(len(s.byID))
+	s.byID = append(s.byID, seg)
 }
 
 func segmentName(n uint64) string {
@@ -155,7 +182,7 @@ func (s *segment) activate(base, prev uint64) error {
 	s.header.Counter++
 	s.header.Generation = newGeneration()
 	s.header.State, s.header.Base, s.header.Prev = journal.Active, base, prev
-	s.tail, s.index = journal.Start, 0
+	s.tail, s.index, s.next = journal.Start, 0, base
 	return s.writeHeader()
 }
 

@@ -32,6 +32,7 @@ import (
 	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 )
 
 // archive is what the spool needs of the place where receipts go when their
@@ -60,6 +61,7 @@ type Spool struct {
 	budget   *budget
 	recovery Recovery
 	inline   int64 // the largest body that goes into the journal
+	recent   recent
 
 	// baton is held by whoever syncs and tells observers.
 	baton chan struct{}
@@ -73,6 +75,7 @@ type Spool struct {
 	group          *group // open for records
 	groups         []*group
 	segments       []*segment // with records, the active one included
+	byID           []*segment // the same by number; nil where the number is free
 	spares         []*segment
 	surplus        []*segment // free, to be made spares or removed
 	turning        chan struct{}
@@ -83,16 +86,17 @@ type Spool struct {
 	replaying      bool          // the mark stays where it is
 	ackEarly       bool          // the bug that the tests' checker must find
 	// The uploads whose records are on disk.
-	entries     map[uint64]*entry
-	names       map[receipts.NameID]*entry // the newest of each name; see entry.older
-	files       map[receipts.FileID]*entry
+	register    *register.Register
+	marks       register.Marks
+	kinds       kinds
+	stale       map[uint64][]*segment // which hold older records of copied uploads
+	learnt      map[uint64]uint32     // marks of uploads whose records are gone
+	losses      []lossRef             // of entries, in the order of their events
 	flights     map[receipts.FileID]*flight
 	sinks       []*sink
 	held        queue // every file that has not left
-	usage       map[string]usage
-	losses      []lossRef           // of entries, in the order of their events
-	learnt      map[uint64][]markAt // marks of uploads whose records are gone
-	booked      int64               // bytes of uploads being written
+	usage       map[uint64]usage
+	booked      int64 // bytes of uploads being written
 	bookedFiles int
 	// What is going on, and the end.
 	uploads   int        // operations that Close waits for
@@ -136,14 +140,14 @@ var errInUse = errors.New("another process uses it")
 func newSpool(d disk.Disk, lock *flock.Flock, o Options) *Spool {
 	s := &Spool{
 		o: o, log: o.Log, disk: d, lock: lock,
-		baton:   make(chan struct{}, 1),
-		entries: map[uint64]*entry{},
-		names:   map[receipts.NameID]*entry{},
-		files:   map[receipts.FileID]*entry{},
-		flights: map[receipts.FileID]*flight{},
-		usage:   map[string]usage{},
-		learnt:  map[uint64][]markAt{},
-		next:    1, nextFile: 1,
+		baton:    make(chan struct{}, 1),
+		register: register.New(),
+		byID:     []*segment{nil},
+		stale:    map[uint64][]*segment{},
+		learnt:   map[uint64]uint32{},
+		flights:  map[receipts.FileID]*flight{},
+		usage:    map[uint64]usage{},
+		next:     1, nextFile: 1,
 	}
 	s.idle = sync.NewCond(&s.mu)
 	if s.log == nil {
@@ -152,6 +156,7 @@ func newSpool(d disk.Disk, lock *flock.Flock, o Options) *Spool {
 	for i, n := range o.Sinks {
 		s.sinks = append(s.sinks, &sink{SinkName: n, bit: 1 << i, added: make(chan struct{}, 1)})
 	}
+	s.kinds = kinds{numbers: map[string]uint32{}, sinks: s.sinks}
 	s.counters.lost = map[string]uint64{}
 	s.upkeep.opening = true
 	return s

@@ -23,7 +23,7 @@ func (s *Spool) Stats() Stats {
 	defer s.mu.Unlock()
 	c := &s.counters
 	st := Stats{
-		Pending: s.held.count, PendingBytes: s.held.bytes, Oldest: s.held.oldest(),
+		Pending: s.held.count, PendingBytes: s.held.bytes, Oldest: s.oldest(&s.held, isHeld),
 		Sinks:    map[string]SinkStats{},
 		Segments: len(s.segments), Spares: len(s.spares), SpareBytes: s.spareBytes(),
 		Blobs: c.blobs, BlobBytes: c.blobBytes,
@@ -40,7 +40,7 @@ func (s *Spool) Stats() Stats {
 	}
 	for _, k := range s.sinks {
 		st.Sinks[k.Name] = SinkStats{
-			Pending: k.pending.count, Bytes: k.pending.bytes, Oldest: k.pending.oldest(), Skipped: k.skipped,
+			Pending: k.pending.count, Bytes: k.pending.bytes, Oldest: s.oldest(&k.pending, s.pendingFor(k)), Skipped: k.skipped,
 		}
 	}
 	return st

@@ -4,12 +4,12 @@ import (
 	"path"
 )
 
-// settle ends the opening: leftovers of ours are swept, unless something is
+// ready ends the opening: leftovers of ours are swept, unless something is
 // missing whose body they might be, and the upkeep may begin.
-func (s *Spool) settle(incomplete bool) {
+func (s *Spool) ready(incomplete bool, blobs map[string]bool) {
 	s.recovery.Segments = len(s.segments)
 	if !incomplete {
-		s.sweep(blobDir, blobSuffix, s.referenced())
+		s.sweep(blobDir, blobSuffix, blobs)
 	}
 	s.sweep(blobDir, tempSuffix, nil)
 	s.sweep(segmentDir, tempSuffix, nil)
@@ -28,16 +28,6 @@ func (s *Spool) settle(incomplete bool) {
 	s.recovery.Spares = len(s.spares)
 	s.upkeep.opening = false
 	s.kick()
-}
-
-func (s *Spool) referenced() map[string]bool {
-	names := map[string]bool{}
-	for _, e := range s.entries {
-		if e.Blob != "" && !e.left {
-			names[e.Blob] = true
-		}
-	}
-	return names
 }
 
 // sweep removes files of ours that nothing refers to.

@@ -14,7 +14,7 @@ type upkeep struct {
 	running bool
 	wanted  bool
 	opening bool     // nothing is done before the replay is through
-	blobs   []string // of files that left
+	blobs   []uint64 // uploads that left, with a body in a file of its own
 	spares  int      // wanted
 	making  int      // being filled
 	pruned  time.Time
@@ -83,13 +83,19 @@ func (s *Spool) tidyNow() {
 
 func (s *Spool) removeBlobs() {
 	s.mu.Lock()
-	names := s.upkeep.blobs
+	left := s.upkeep.blobs
 	s.upkeep.blobs = nil
 	s.mu.Unlock()
-	for _, name := range names {
-		if err := s.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("body not removed", "file", name, "err", err)
+	for _, seq := range left {
+		if u := s.uploadOf(seq); u.Blob != "" {
+			s.removeBlob(u.Blob)
 		}
+	}
+}
+
+func (s *Spool) removeBlob(name string) {
+	if err := s.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("body not removed", "file", name, "err", err)
 	}
 }
 

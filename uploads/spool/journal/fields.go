@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -53,22 +54,34 @@ func putBool(b []byte, tag uint64, v bool) []byte {
 // fields calls f with every field of b.
 func fields(b []byte, f func(tag uint64, v []byte) error) error {
 	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
-		if n <= 0 {
-			return fmt.Errorf("metadata: bad tag")
+		tag, v, rest, err := field(b)
+		if err != nil {
+			return err
 		}
-		b = b[n:]
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			return fmt.Errorf("metadata: field %d: bad length", tag)
-		}
-		if err := f(tag, b[n:n+int(size)]); err != nil {
+		if err := f(tag, v); err != nil {
 			return fmt.Errorf("metadata: field %d: %w", tag, err)
 		}
-		b = b[n+int(size):]
+		b = rest
 	}
 	return nil
 }
+
+// field reads the first field of b.
+func field(b []byte) (tag uint64, v, rest []byte, err error) {
+	tag, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0, nil, nil, errBadTag
+	}
+	b = b[n:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return 0, nil, nil, fmt.Errorf("metadata: field %d: bad length", tag)
+	}
+	b = b[n:]
+	return tag, b[:size:size], b[size:], nil
+}
+
+var errBadTag = errors.New("metadata: bad tag")
 
 func getUint(v []byte) uint64 {
 	n, _ := binary.Uvarint(v)

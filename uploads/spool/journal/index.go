@@ -1,9 +1,13 @@
 package journal
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"iter"
+	"slices"
 )
 
 // An index lists a segment's records with their metadata, so that opening a
@@ -30,35 +34,67 @@ func Room(capacity, end, index int64) bool { return Capacity(end, index) <= capa
 // Capacity is the least for which there is [Room].
 func Capacity(end, index int64) int64 { return AlignPage(end) + AlignPage(index) + Page }
 
-// Seal returns the index of a segment's intact records and its footer. The
-// index goes to offset at, the footer into the last page of the file, which for
-// a segment that grew is the page behind the index.
-func Seal(h Header, records []Record, at int64) (index, footer []byte) {
-	for _, r := range records {
-		index = binary.AppendUvarint(index, uint64(r.Type))
-		index = binary.AppendUvarint(index, uint64(r.Offset/Block))
-		index = binary.AppendUvarint(index, r.Seq)
-		index = binary.AppendUvarint(index, uint64(r.Count))
-		index = binary.AppendUvarint(index, r.Mark)
-		index = binary.AppendUvarint(index, uint64(r.BodyLen))
-		index = binary.AppendUvarint(index, uint64(len(r.Meta)))
-		index = append(index, r.Meta...)
+// CopyCapacity is the least capacity of a segment that a copy of an upload's
+// record fits in, which so far has that much metadata and body, behind start.
+func CopyCapacity(start, meta, body int64) int64 {
+	const number = 2 + binary.MaxVarintLen64 // the copy says whose it is
+	r := Record{BodyLen: RecordHeader + meta + number + body}
+	return Capacity(start+r.Len(), indexEntry+meta+number)
+}
+
+// WriteIndex writes the index of a segment's sound records to offset at. It
+// returns the index's length, and the footer, which goes into the last page of the
+// file: for a segment that grew, the page behind the index.
+func WriteIndex(f io.WriterAt, h Header, records iter.Seq[Record], at int64) (n int64, footer []byte, err error) {
+	sum, count := crc32.New(castagnoli), uint64(0)
+	w := bufio.NewWriterSize(io.MultiWriter(sum, io.NewOffsetWriter(f, at)), indexBuffer)
+	var entry []byte
+	for r := range records {
+		entry = appendIndex(entry[:0], r)
+		if _, err := w.Write(entry); err != nil {
+			return 0, nil, err
+		}
+		n += int64(len(entry))
+		count++
+	}
+	if err := w.Flush(); err != nil {
+		return 0, nil, err
 	}
 	footer = make([]byte, Page)
 	le := binary.LittleEndian
 	copy(footer, footerMagic)
 	le.PutUint64(footer[8:], h.Generation)
 	le.PutUint64(footer[16:], uint64(at))
-	le.PutUint64(footer[24:], uint64(len(index)))
-	le.PutUint64(footer[32:], uint64(len(records)))
-	le.PutUint32(footer[48:], crc32.Checksum(index, castagnoli))
+	le.PutUint64(footer[24:], uint64(n))
+	le.PutUint64(footer[32:], count)
+	le.PutUint32(footer[48:], sum.Sum32())
 	le.PutUint32(footer[52:], crc32.Checksum(footer[:52], castagnoli))
-	return index, footer
+	return n, footer, nil
 }
 
-// ReadIndex returns the records a sealed segment lists; ok is false if it is
-// not sealed or the index is damaged, and the segment must be scanned.
-func ReadIndex(f io.ReaderAt, h Header, size int64) (records []Record, ok bool) {
+func appendIndex(b []byte, r Record) []byte {
+	b = binary.AppendUvarint(b, uint64(r.Type))
+	b = binary.AppendUvarint(b, uint64(r.Offset/Block))
+	b = binary.AppendUvarint(b, r.Seq)
+	b = binary.AppendUvarint(b, uint64(r.Count))
+	b = binary.AppendUvarint(b, r.Mark)
+	b = binary.AppendUvarint(b, uint64(r.BodyLen))
+	b = binary.AppendUvarint(b, uint64(len(r.Meta)))
+	return append(b, r.Meta...)
+}
+
+// An Index is the index of a sealed segment, which speaks for its records
+// without their being read.
+type Index struct {
+	f      io.ReaderAt
+	header Header
+	at, n  int64
+	count  uint64
+}
+
+// OpenIndex finds and checks a segment's index; ok is false if it is not sealed
+// or the index is damaged, and the segment must be scanned.
+func OpenIndex(f io.ReaderAt, h Header, size int64) (x *Index, ok bool) {
 	le := binary.LittleEndian
 	footer := make([]byte, footerBytes)
 	if size < Start+Page {
@@ -67,37 +103,95 @@ func ReadIndex(f io.ReaderAt, h Header, size int64) (records []Record, ok bool) 
 	if _, err := f.ReadAt(footer, size-Page); err != nil {
 		return nil, false
 	}
-	at, n := int64(le.Uint64(footer[16:])), int64(le.Uint64(footer[24:]))
+	x = &Index{f: f, header: h, at: int64(le.Uint64(footer[16:])), n: int64(le.Uint64(footer[24:])), count: le.Uint64(footer[32:])}
 	if string(footer[:8]) != footerMagic || le.Uint64(footer[8:]) != h.Generation ||
 		le.Uint32(footer[52:]) != crc32.Checksum(footer[:52], castagnoli) ||
-		at < Start || n < 0 || n > size || at > size-n {
+		x.at < Start || x.n < 0 || x.n > size || x.at > size-x.n {
 		return nil, false
 	}
-	index := make([]byte, n)
-	if _, err := f.ReadAt(index, at); err != nil || crc32.Checksum(index, castagnoli) != le.Uint32(footer[48:]) {
+	sum := crc32.New(castagnoli)
+	if n, err := io.Copy(sum, x.section()); err != nil || n != x.n || sum.Sum32() != le.Uint32(footer[48:]) {
 		return nil, false
 	}
-	return decodeIndex(index, h, le.Uint64(footer[32:]))
+	return x, true
 }
 
-func decodeIndex(b []byte, h Header, count uint64) (records []Record, ok bool) {
-	for range count {
-		var v [7]uint64
-		for i := range v {
-			n := 0
-			if v[i], n = binary.Uvarint(b); n <= 0 {
-				return nil, false
+func (x *Index) section() io.Reader { return io.NewSectionReader(x.f, x.at, x.n) }
+
+// Records yields the records in the order of their places, up to one that
+// cannot be read. Their metadata is valid until the next one.
+func (x *Index) Records() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		b := bufio.NewReaderSize(x.section(), indexBuffer)
+		var meta []byte
+		for range x.count {
+			var v [7]uint64
+			for i := range v {
+				n, err := binary.ReadUvarint(b)
+				if err != nil {
+					return
+				}
+				v[i] = n
 			}
-			b = b[n:]
+			if v[6] > MaxMeta {
+				return
+			}
+			meta = slices.Grow(meta[:0], int(v[6]))[:v[6]]
+			if _, err := io.ReadFull(b, meta); err != nil {
+				return
+			}
+			r := Record{
+				Type: Type(v[0]), Generation: x.header.Generation, Offset: int64(v[1]) * Block, Seq: v[2],
+				Count: uint32(v[3]), Mark: v[4], BodyLen: int64(v[5]), Meta: meta, Intact: true,
+			}
+			if !yield(r) {
+				return
+			}
 		}
-		if v[6] > uint64(len(b)) {
-			return nil, false
-		}
-		records = append(records, Record{
-			Type: Type(v[0]), Generation: h.Generation, Offset: int64(v[1]) * Block, Seq: v[2],
-			Count: uint32(v[3]), Mark: v[4], BodyLen: int64(v[5]), Meta: b[:v[6]:v[6]], Intact: true,
-		})
-		b = b[v[6]:]
 	}
-	return records, len(b) == 0
+}
+
+// indexBuffer is read or written of an index at once. More takes fewer calls, for
+// a buffer at a time.
+const indexBuffer = 64 << 10
+
+// ReadIndex returns the records a sealed segment lists; ok is false if it is
+// not sealed or the index is damaged, and the segment must be scanned.
+func ReadIndex(f io.ReaderAt, h Header, size int64) (records []Record, ok bool) {
+	x, ok := OpenIndex(f, h, size)
+	if !ok {
+		return nil, false
+	}
+	for r := range x.Records() {
+		r.Meta = bytes.Clone(r.Meta)
+		records = append(records, r)
+	}
+	return records, uint64(len(records)) == x.count
+}
+
+// A Summary is what the rules of the journal need of a segment all of whose
+// records are known to be sound.
+type Summary struct {
+	Last    uint64 // the highest number in it
+	Records int
+	Cuts    []Record // of [TypeCut]
+}
+
+// Summary returns the summary of the segment; ok is false if its records do not
+// follow each other without a gap, and have to be judged one by one.
+func (x *Index) Summary() (s Summary, ok bool) {
+	want := x.header.Base
+	for r := range x.Records() {
+		if r.Seq != want {
+			return s, false
+		}
+		want = r.Last() + 1
+		s.Last = r.Last()
+		s.Records++
+		if r.Type == TypeCut {
+			r.Meta = bytes.Clone(r.Meta)
+			s.Cuts = append(s.Cuts, r)
+		}
+	}
+	return s, s.Records > 0 && uint64(s.Records) == x.count
 }

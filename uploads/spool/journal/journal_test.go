@@ -121,8 +121,27 @@ func TestIndexAgreesWithScan(t *testing.T) {
 	}
 	want := s.segment().Records
 	at := journal.AlignPage(int64(len(s.b)))
-	index, footer := journal.Seal(s.Header, want, at)
-	sealed := slices.Concat(s.b, make([]byte, int(at)-len(s.b)), index, make([]byte, int(journal.AlignPage(int64(len(index))))-len(index)), footer)
+	sealed := &file{slices.Concat(s.b, make([]byte, int(at)-len(s.b)))}
+	n, footer, err := journal.WriteIndex(sealed, s.Header, slices.Values(want), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed.WriteAt(footer, at+journal.AlignPage(n))
+	checkIndex(t, s, sealed.b, want)
+}
+
+// A file is one in memory.
+type file struct{ b []byte }
+
+func (f *file) WriteAt(b []byte, at int64) (int, error) {
+	if end := int(at) + len(b); end > len(f.b) {
+		f.b = append(f.b, make([]byte, end-len(f.b))...)
+	}
+	return copy(f.b[at:], b), nil
+}
+
+func checkIndex(t *testing.T, s *builder, sealed []byte, want []journal.Record) {
+	t.Helper()
 	got, ok := journal.ReadIndex(bytes.NewReader(sealed), s.Header, int64(len(sealed)))
 	if !ok || cmp.Diff(want, got) != "" {
 		t.Errorf("%v %s", ok, cmp.Diff(want, got))
@@ -138,6 +157,87 @@ func TestIndexAgreesWithScan(t *testing.T) {
 	other.Generation++
 	if _, ok := journal.ReadIndex(bytes.NewReader(sealed), other, int64(len(sealed))); ok {
 		t.Error("an index of an earlier life is believed")
+	}
+	x, ok := journal.OpenIndex(bytes.NewReader(sealed), s.Header, int64(len(sealed)))
+	if !ok {
+		t.Fatal("index not found")
+	}
+	if sum, ok := x.Summary(); !ok || sum.Records != len(want) || sum.Last != want[len(want)-1].Last() {
+		t.Errorf("summary %+v, %v", sum, ok)
+	}
+	var walked []journal.Record
+	for r := range journal.Walk(bytes.NewReader(s.b), s.Header, int64(len(s.b))) {
+		r.Meta = bytes.Clone(r.Meta)
+		walked = append(walked, r)
+	}
+	if cmp.Diff(want, walked) != "" {
+		t.Errorf("walk %s", cmp.Diff(want, walked))
+	}
+}
+
+// TestGlanceAgreesWithUpload, whatever is set.
+func TestGlanceAgreesWithUpload(t *testing.T) {
+	n, _ := uploads.ParseName("Ünite at 20260101T000000.ndi.gz")
+	u := journal.Upload{Blob: "blobs/x.blob"}
+	u.Upload = uploads.Upload{
+		Seq: 300, Kind: "Inventories", Name: n, Device: uploads.Device{Domain: "D", Name: "h"}, AgentID: "a",
+		Digest: uploads.DigestOf([]byte("x")), Size: 1 << 40, Received: time.UnixMilli(1234567).UTC(), Beacon: "b",
+		Via: []string{"leaf", "hub"}, Peer: "192.0.2.1", Recovered: true, Released: true,
+	}
+	for _, isCopy := range []bool{true, false} {
+		var g journal.Glance
+		if err := g.Look(journal.AppendUpload(nil, &u, isCopy), 7); err != nil {
+			t.Fatal(err)
+		}
+		want := journal.Glance{
+			Seq: 7, Kind: []byte("Inventories"), Name: []byte(n.String()), Device: []byte("h"), Domain: []byte("D"),
+			Peer: []byte("192.0.2.1"), LastVia: []byte("hub"), Digest: u.Digest[:], Blob: []byte("blobs/x.blob"),
+			Size: 1 << 40, Received: 1234567,
+		}
+		if isCopy {
+			want.Seq = 300
+		}
+		if d := cmp.Diff(want, g); d != "" {
+			t.Error(d)
+		}
+	}
+	var g journal.Glance
+	for _, bad := range [][]byte{nil, {1}, {1, 200}, journal.AppendMark(nil, &journal.Mark{Seq: 1})} {
+		if err := g.Look(bad, 1); err == nil {
+			t.Errorf("%x is an upload: %+v", bad, g)
+		}
+	}
+}
+
+// TestPlaceHoldsOneRecord: what is there is it, or damaged.
+func TestPlaceHoldsOneRecord(t *testing.T) {
+	s := build(5, 10)
+	s.add(journal.TypeUpload, 10, []byte("meta"), []byte("body"))
+	r := s.segment().Records[0]
+	raw := s.b[r.Offset:][:journal.RecordHeader+8]
+	at := journal.Place{Generation: r.Generation, Offset: r.Offset}
+	got, body, err := at.Whole(raw)
+	if err != nil || string(body) != "body" || string(got.Meta) != "meta" || got.Seq != 10 {
+		t.Fatalf("%+v %q %v", got, body, err)
+	}
+	if got, err := at.Head(raw[:journal.RecordHeader+4]); err != nil || string(got.Meta) != "meta" {
+		t.Errorf("%+v %v", got, err)
+	}
+	for i := range raw {
+		bad := slices.Clone(raw)
+		bad[i] ^= 1
+		if _, _, err := at.Whole(bad); err == nil {
+			t.Errorf("damage at %d is not noticed", i)
+		}
+		if _, err := at.Head(bad); (err == nil) != (i >= journal.RecordHeader+4 || i >= 60 && i < 64) {
+			t.Errorf("damage at %d: %v", i, err)
+		}
+	}
+	if _, err := (journal.Place{Generation: r.Generation + 1, Offset: r.Offset}).Head(raw); err == nil {
+		t.Error("a record of another life is taken")
+	}
+	if _, _, err := at.Whole(raw[:len(raw)-1]); err == nil {
+		t.Error("half a record is taken")
 	}
 }
 
@@ -285,7 +385,7 @@ func FuzzScan(f *testing.F) {
 			if !r.Intact || r.Type == journal.TypeVoid {
 				continue
 			}
-			if _, err := r.Verify(b[r.Offset : r.BodyOffset()+r.BodyLen]); err != nil {
+			if _, _, err := (journal.Place{Generation: r.Generation, Offset: r.Offset}).Whole(b[r.Offset : r.BodyOffset()+r.BodyLen]); err != nil {
 				t.Fatal(err)
 			}
 			journal.DecodeUpload(r.Meta, r.Seq)

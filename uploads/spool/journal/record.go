@@ -126,20 +126,62 @@ func (r *Record) fixed(b []byte, generation uint64, at, end int64) (metaLen int,
 	return metaLen, ok
 }
 
-// Verify checks b, the bytes of r from its header to the end of its body, and
-// returns the body.
-func (r Record) Verify(b []byte) (body []byte, err error) {
-	var got Record
-	metaLen, ok := got.fixed(b, r.Generation, r.Offset, r.Offset+int64(len(b)))
+// A Place is where a record is in one life of a segment. No other record can be
+// there.
+type Place struct {
+	Generation uint64
+	Offset     int64
+}
+
+// HeadLen is how long the header and the metadata of the record that begins with
+// b say they are.
+func HeadLen(b []byte) int {
+	if len(b) < RecordHeader {
+		return RecordHeader
+	}
+	return RecordHeader + int(min(binary.LittleEndian.Uint32(b[40:]), MaxMeta))
+}
+
+// Head checks b, which begins with the record at a place and holds its metadata
+// at least, and returns the record.
+func (p Place) Head(b []byte) (Record, error) {
+	r, _, err := p.head(b)
+	return r, err
+}
+
+// head returns the checksum, too, as far as it goes.
+func (p Place) head(b []byte) (r Record, crc uint32, err error) {
+	if len(b) < RecordHeader {
+		return r, 0, fmt.Errorf("record at %d: cut off", p.Offset)
+	}
+	metaLen, ok := r.fixed(b, p.Generation, p.Offset, 1<<62)
 	metaEnd := RecordHeader + metaLen
-	if !ok || got.Seq != r.Seq || int64(metaEnd)+got.BodyLen != int64(len(b)) {
-		return nil, fmt.Errorf("record %d: header damaged", r.Seq)
+	if !ok || metaEnd > len(b) {
+		return r, 0, fmt.Errorf("record at %d: header damaged", p.Offset)
 	}
-	head := crc32.Checksum(b[:headCRCAt], castagnoli)
-	head = crc32.Update(head, castagnoli, b[RecordHeader:metaEnd])
-	whole := crc32.Update(head, castagnoli, b[metaEnd:])
-	if binary.LittleEndian.Uint32(b[headCRCAt:]) != head || binary.LittleEndian.Uint32(b[wholeCRCAt:]) != whole {
-		return nil, fmt.Errorf("record %d: checksum", r.Seq)
+	r.Meta = b[RecordHeader:metaEnd]
+	crc = crc32.Checksum(b[:headCRCAt], castagnoli)
+	crc = crc32.Update(crc, castagnoli, r.Meta)
+	if binary.LittleEndian.Uint32(b[headCRCAt:]) != crc {
+		return r, 0, fmt.Errorf("record at %d: checksum of its header", p.Offset)
 	}
-	return b[metaEnd:], nil
+	return r, crc, nil
+}
+
+// Whole checks b, the bytes of the record at a place from its header to the end
+// of its body, and returns the record and its body.
+func (p Place) Whole(b []byte) (r Record, body []byte, err error) {
+	r, crc, err := p.head(b)
+	if err != nil {
+		return r, nil, err
+	}
+	body = b[RecordHeader+len(r.Meta):]
+	if r.BodyLen != int64(len(body)) {
+		return r, nil, fmt.Errorf("record at %d: %d bytes of body, not %d", p.Offset, r.BodyLen, len(body))
+	}
+	if binary.LittleEndian.Uint32(b[wholeCRCAt:]) != crc32.Update(crc, castagnoli, body) {
+		return r, nil, fmt.Errorf("record at %d: checksum", p.Offset)
+	}
+	r.Intact = true
+	return r, body, nil
 }

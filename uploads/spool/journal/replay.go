@@ -12,6 +12,9 @@ type Segment struct {
 	Records []Record
 	// Sealed says that the records come from the index.
 	Sealed bool
+	// Summary, of a sealed segment that no cut touches, stands for its records:
+	// they count, and the verdict does not list them.
+	Summary *Summary
 }
 
 // A Loss is a run of sequence numbers that were durable and are unreadable.
@@ -77,7 +80,11 @@ type replay struct {
 // what was itself cut does not count.
 func (r *replay) findCuts(segments []Segment) {
 	for _, s := range slices.Backward(segments) {
-		for _, rec := range s.Records {
+		records := s.Records
+		if s.Summary != nil {
+			records = s.Summary.Cuts
+		}
+		for _, rec := range records {
 			if rec.Type != TypeCut || !rec.Intact || r.isCut(s.Header.Generation, rec.Seq) {
 				continue
 			}
@@ -104,6 +111,11 @@ func (r *replay) isCut(generation, seq uint64) bool {
 func (r *replay) findMark(segments []Segment) {
 	for i, s := range segments {
 		r.Next = max(r.Next, s.Header.Base)
+		if s.Summary != nil {
+			r.Next = max(r.Next, s.Summary.Last+1)
+			r.Mark = max(r.Mark, s.Summary.Last) // an index is written behind durable records
+			continue
+		}
 		for j, rec := range s.Records {
 			r.Next = max(r.Next, rec.Last()+1)
 			r.Mark = max(r.Mark, rec.Mark)
@@ -127,6 +139,9 @@ func (r *replay) findMark(segments []Segment) {
 // judge goes through one segment; next is the one written straight after it,
 // if that is known.
 func (r *replay) judge(s *Segment, next *Segment) {
+	if s.Summary != nil {
+		return
+	}
 	want := s.Header.Base
 	for i := range s.Records {
 		rec := &s.Records[i]

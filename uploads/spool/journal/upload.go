@@ -109,3 +109,60 @@ func (u *Upload) set(tag uint64, v []byte) (err error) {
 	}
 	return err
 }
+
+// A Glance is the part of an upload's metadata that is kept in memory. The
+// slices are of the bytes it was read from.
+type Glance struct {
+	Seq            uint64
+	Kind, Name     []byte
+	Device, Domain []byte
+	Peer, LastVia  []byte
+	Digest, Blob   []byte
+	Size           int64
+	Received       int64 // Unix milliseconds
+}
+
+// Look reads part of the metadata of an upload whose record has number seq, and
+// allocates nothing.
+func (g *Glance) Look(b []byte, seq uint64) error {
+	*g = Glance{Seq: seq}
+	for len(b) > 0 {
+		tag, v, rest, err := field(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		g.set(tag, v)
+	}
+	if len(g.Kind) == 0 || len(g.Name) == 0 || len(g.Digest) != len(uploads.Digest{}) {
+		return fmt.Errorf("metadata: upload without kind, name or digest")
+	}
+	return nil
+}
+
+func (g *Glance) set(tag uint64, v []byte) {
+	switch tag {
+	case upKind:
+		g.Kind = v
+	case upName:
+		g.Name = v
+	case upDevice:
+		g.Device = v
+	case upDomain:
+		g.Domain = v
+	case upDigest:
+		g.Digest = v
+	case upSize:
+		g.Size = int64(getUint(v))
+	case upReceived:
+		g.Received = getTime(v).UnixMilli()
+	case upVia:
+		g.LastVia = v
+	case upPeer:
+		g.Peer = v
+	case upBlob:
+		g.Blob = v
+	case upSeq:
+		g.Seq = getUint(v)
+	}
+}
