@@ -11,6 +11,7 @@ import (
 	"inventorybeacon/beacon/admission"
 	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/backoff"
 	"inventorybeacon/uploads/contact"
 	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/spool"
@@ -42,6 +43,10 @@ const (
 	// unlimited is what the come-back schedule takes for no bound.
 	unlimited = 1e6
 )
+
+// earlyWait is how long a sender that comes before its time waits for the answer.
+// Longer costs the beacon less; shorter keeps less of a sender that cannot wait.
+const earlyWait = 2 * time.Second
 
 // How long a refused sender stays away at least. Longer spares both sides
 // requests that are refused again; shorter brings files in sooner.
@@ -89,14 +94,25 @@ func (a *Agents) admit(r *http.Request, d spool.Draft) (*pass, error) {
 	if err := a.Room(p.caller.Class, d.Length); err != nil {
 		return nil, a.full(err, p.caller)
 	}
-	if wait := a.gate.returns.Arrive(now, p.caller, a.pressed()); wait > 0 {
+	if wait, early := a.gate.returns.Arrive(now, p.caller, a.pressed()); wait > 0 {
+		if early {
+			a.dampen(r)
+		}
 		return nil, busy("others were promised this moment", admission.Turn, wait)
 	}
 	if err := p.enter(d.Length); err != nil {
 		return nil, err
 	}
 	a.gate.returns.Admit(now, p.caller)
+	turnOf(r).leave()
 	return p, nil
+}
+
+// dampen lets a sender that asks again before its time wait for the answer, so
+// that asking without end is no load.
+func (a *Agents) dampen(r *http.Request) {
+	turnOf(r).leave()
+	backoff.Sleep(r.Context(), earlyWait)
 }
 
 // full turns an upload away for which there is no room.
@@ -145,7 +161,11 @@ func (a *Agents) shareOf(d spool.Draft) admission.Share {
 func callerOf(d spool.Draft) comeback.Caller {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	for _, s := range []string{strings.Join(d.Via, "\n"), d.AgentID, d.Device.Key().String(), d.Peer} {
+	name := ""
+	if d.Device.IsZero() { // many may be behind one address
+		name = d.Name.String()
+	}
+	for _, s := range []string{strings.Join(d.Via, "\n"), d.AgentID, d.Device.Key().String(), d.Peer, name} {
 		h.WriteString(s)
 		h.WriteByte(0)
 	}

@@ -91,6 +91,8 @@ type Agents struct {
 	cache  answers
 	gate   gate
 	turned turned
+	// turnstile is where requests with a body wait for CPU.
+	turnstile turnstile
 	drain  drain
 	health health
 }
@@ -98,6 +100,7 @@ type Agents struct {
 // Handler returns all routes. Call it once, when a is filled in.
 func (a *Agents) Handler() http.Handler {
 	a.openGate()
+	a.turnstile = newTurnstile()
 	a.router = a.routes()
 	return http.HandlerFunc(a.serve)
 }
@@ -126,6 +129,11 @@ func (a *Agents) routes() *mux.Router {
 func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 	if endsConnection(r) {
 		w.Header().Set("Connection", "close")
+	}
+	if brings(r.Method) {
+		t := a.turnstile.enter(r.Context())
+		defer t.leave()
+		r = withTurn(r, t)
 	}
 	if err := a.early(r); err != nil {
 		a.refuse(err).ServeHTTP(w, r)

@@ -157,6 +157,7 @@ func (a *Agents) handle(m methods) http.Handler {
 		if errors.Is(err, context.Canceled) {
 			panic(http.ErrAbortHandler) // nobody is left to read an answer
 		}
+		turnOf(r).leave() // who does not read the answer holds up nobody
 		say(w, r, status, code, err)
 		if brings(r.Method) && status != http.StatusRequestTimeout {
 			readOn(w, r)

@@ -75,29 +75,30 @@ func New(rate, most float64) *Schedule {
 
 // Arrive tells that a caller is here and returns how long it has to wait, in
 // whole seconds; 0 lets it try. pressed says that places are getting scarce:
-// while they are, whoever has been promised one goes before newcomers.
-func (s *Schedule) Arrive(now time.Time, c Caller, pressed bool) time.Duration {
+// while they are, whoever has been promised one goes before newcomers. early says
+// that it was told so before.
+func (s *Schedule) Arrive(now time.Time, c Caller, pressed bool) (wait time.Duration, early bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
 	if !pressed {
-		return 0
+		return 0, false
 	}
 	p, known := s.place(c)
 	switch {
 	case known && p.at <= s.now:
 		if !s.displaced(p) {
-			return 0
+			return 0, false
 		}
-		return s.rebook(c, p, 0)
+		return s.rebook(c, p, 0), false
 	case known && s.take(s.now, p.class):
-		return 0
+		return 0, false
 	case known:
-		return s.wait(p.at)
+		return s.wait(p.at), true
 	case s.total() == 0 || s.take(s.now, c.Class):
-		return 0
+		return 0, false
 	}
-	return s.book(c, place{class: c.Class, since: s.now}, 0)
+	return s.book(c, place{class: c.Class, since: s.now}, 0), false
 }
 
 // Refuse tells that a caller was turned away and returns when to come again, at

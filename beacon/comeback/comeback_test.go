@@ -32,11 +32,11 @@ func TestEarlyCallerKeepsItsPlace(t *testing.T) {
 		for j := range uint64(10) {
 			s.Arrive(now, caller(2000+100*uint64(i)+j, comeback.Inventory), true)
 		}
-		if got := s.Arrive(now, last, true); got != left {
+		if got, early := s.Arrive(now, last, true); got != left || !early {
 			t.Errorf("arriving after %v: %v, want %v", now.Sub(start), got, left)
 		}
 	}
-	if got := s.Arrive(start.Add(wait), last, true); got != 0 {
+	if got, _ := s.Arrive(start.Add(wait), last, true); got != 0 {
 		t.Errorf("at its time it waits %v more", got)
 	}
 	s.Admit(start.Add(wait), last)
@@ -51,7 +51,7 @@ func TestNobodyWaitsWithoutPressure(t *testing.T) {
 		s.Refuse(start, caller(i, comeback.Inventory), 0)
 	}
 	for _, id := range []uint64{5, 500} { // one with a place, one without
-		if got := s.Arrive(start, caller(id, comeback.Logs), false); got != 0 {
+		if got, _ := s.Arrive(start, caller(id, comeback.Logs), false); got != 0 {
 			t.Errorf("%d waits %v", id, got)
 		}
 	}
@@ -81,7 +81,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 		}
 		for range 15 { // half as many again as can be taken
 			id++
-			if s.Arrive(now, caller(id, comeback.Inventory), true) == 0 {
+			if wait, _ := s.Arrive(now, caller(id, comeback.Inventory), true); wait == 0 {
 				s.Full(now)
 				s.Served(now)
 			}
@@ -89,7 +89,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 		if now.Before(next) {
 			continue
 		}
-		wait := s.Arrive(now, log, true)
+		wait, _ := s.Arrive(now, log, true)
 		if wait == 0 {
 			return
 		}

@@ -74,7 +74,7 @@ func (f *fleet) run() {
 }
 
 func (f *fleet) arrive(c comeback.Caller) time.Duration {
-	if wait := f.schedule.Arrive(f.now, c, 2*f.inside >= f.places); wait > 0 {
+	if wait, _ := f.schedule.Arrive(f.now, c, 2*f.inside >= f.places); wait > 0 {
 		return wait
 	}
 	if f.inside >= f.places {
