@@ -19,6 +19,7 @@ import (
 	"inventorybeacon/beacon/signing"
 	"inventorybeacon/policy/drop"
 	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	contentgate "inventorybeacon/uploads/content/gate"
 	"inventorybeacon/uploads/custody/inquiry"
@@ -37,6 +38,9 @@ type Options struct {
 	Log *slog.Logger
 	// Calls registers what operators can ask for on the control socket.
 	Calls func(*control.Server, *Beacon)
+	// Check judges the content of files before they are relayed. It defaults to
+	// that of package content, with the limits of the kinds.
+	Check func(context.Context, uploads.Upload, uploads.Body) error
 	// Ready is told when everything listens and the drop folder exists.
 	Ready func(Addresses)
 }

@@ -23,18 +23,25 @@ func (b *Beacon) openGate(kinds *uploads.Kinds) error {
 	for _, r := range b.config.Relay {
 		sinks = append(sinks, r.Name)
 	}
+	check := b.o.Check
+	if check == nil {
+		check = func(ctx context.Context, u uploads.Upload, body uploads.Body) error {
+			return content.Check(ctx, u.Name, body, u.Size, limitOf(kinds, u.Kind))
+		}
+	}
 	b.gate = contentgate.New(contentgate.Options{
 		Queue: b.spool, Sinks: sinks, Quarantine: b.quarantine, Rules: b.config.ContentRules(),
-		Check: func(ctx context.Context, u uploads.Upload, body uploads.Body) error {
-			limit := int64(uploads.DefaultMaxBytes)
-			if k, ok := kinds.ByFolder(u.Kind); ok {
-				limit = k.MaxBytes
-			}
-			return content.Check(ctx, u.Name, body, u.Size, limit)
-		},
-		Workers: b.config.Content.Workers, Budget: b.config.Content.Budget, Log: b.log,
+		Check: check, Workers: b.config.Content.Workers, Budget: b.config.Content.Budget, Log: b.log,
 	})
 	return b.forgetReleased()
+}
+
+// limitOf is how large a file of a kind may be, inflated too.
+func limitOf(kinds *uploads.Kinds, folder string) int64 {
+	if k, ok := kinds.ByFolder(folder); ok {
+		return k.MaxBytes
+	}
+	return uploads.DefaultMaxBytes
 }
 
 // forgetReleased finishes releases that were interrupted when the file was in the
