@@ -83,7 +83,10 @@ func uploadsTable(rows []catalogue.Upload) cli.Table {
 
 // stateWord says what to look at first.
 func stateWord(u catalogue.Upload) string {
-	if u.Flag != "" {
+	switch {
+	case u.Resent > 0:
+		return string(u.State) + ", came again"
+	case u.Flag != "":
 		return string(u.State) + ", flagged"
 	}
 	return string(u.State)

@@ -110,7 +110,7 @@ func (f format) begin(r io.Reader) (document.Root, error) {
 // judge turns what became of reading a document into a verdict on it.
 func (f format) judge(root document.Root, err error) error {
 	if bad, ok := errors.AsType[*document.Error](err); ok {
-		return found("no sound XML: %v", bad)
+		return found("it is no sound XML: %v", bad)
 	}
 	if err == nil && !root.Is(f.root) {
 		return found("its root element is not %s", f.root)

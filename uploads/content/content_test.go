@@ -264,6 +264,11 @@ func FuzzContent(f *testing.F) {
 		if early != nil && late == nil {
 			t.Fatalf("refused at once (%v), and sound afterwards", early)
 		}
+		for cut := 1; cut < len(body) && late == nil; cut += 1 + len(body)/50 {
+			if _, err := content.Head(name, body[:cut], false); err != nil {
+				t.Fatalf("sound, and refused by its first %d bytes: %v", cut, err)
+			}
+		}
 		for _, err := range []error{early, late} {
 			if err != nil && !errors.Is(err, uploads.ErrContent) {
 				t.Fatalf("%v is no finding", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/document"
 )
 
@@ -40,36 +41,62 @@ const headBytes = 64 << 10
 
 // inflated judges a compressed file by its beginning.
 func inflated(f format, head []byte) (document.Root, error) {
-	zr := inflaters.Get().(*gzip.Reader)
-	defer inflaters.Put(zr)
-	if err := broken(zr.Reset(bytes.NewReader(head))); err != nil {
-		return document.Root{}, short(err)
+	r, err := newInflating(bytes.NewReader(head), FreeBytes)
+	defer r.release()
+	if err != nil || f.root == "" && f.magic == nil {
+		return document.Root{}, err
 	}
-	if f.root == "" && f.magic == nil {
-		return document.Root{}, nil
-	}
-	return f.begin(io.LimitReader(&inflating{zr: zr, left: FreeBytes}, headBytes))
+	return f.begin(io.LimitReader(r, headBytes))
 }
 
 // inflate judges all of a compressed file.
 func (f format) inflate(src io.Reader, most int64) error {
-	zr := inflaters.Get().(*gzip.Reader)
-	defer inflaters.Put(zr)
-	if err := broken(zr.Reset(bufio.NewReaderSize(src, HeadBytes))); err != nil {
-		return short(err)
+	r, err := newInflating(bufio.NewReaderSize(src, HeadBytes), most)
+	defer r.release()
+	if err != nil {
+		return err
 	}
-	r := &inflating{zr: zr, left: most}
 	if err := f.all(r); err != nil {
 		return err
 	}
-	_, err := io.Copy(io.Discard, r) // its checksum, and whatever follows
+	_, err = io.Copy(io.Discard, r) // its checksum, and whatever follows
 	return err
 }
 
-// inflating bounds what comes out, and tells what is wrong with what goes in.
+// A byteSource is what an inflater reads no further than it must.
+type byteSource interface {
+	io.Reader
+	io.ByteScanner
+}
+
+// inflating bounds what comes out, and tells what is wrong with what goes in. A
+// file may have several members, one behind the other.
 type inflating struct {
+	src  byteSource
 	zr   *gzip.Reader
 	left int64
+}
+
+func newInflating(src byteSource, most int64) (*inflating, error) {
+	r := &inflating{src: src, zr: inflaters.Get().(*gzip.Reader), left: most}
+	return r, broken(short(r.member()))
+}
+
+// short turns the end of a file, where a member must be, into an early one.
+func short(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (r *inflating) release() { inflaters.Put(r.zr) }
+
+// member begins the next one.
+func (r *inflating) member() error {
+	err := r.zr.Reset(r.src)
+	r.zr.Multistream(false)
+	return err
 }
 
 func (r *inflating) Read(p []byte) (int, error) {
@@ -77,25 +104,35 @@ func (r *inflating) Read(p []byte) (int, error) {
 	if r.left -= int64(n); r.left < 0 {
 		return 0, found("it inflates to more than it may: to %d times its size, or past the limit of its kind", MaxRatio)
 	}
+	if err == io.EOF {
+		err = r.next()
+	}
 	return n, broken(err)
+}
+
+// next begins the member that follows, if anything does.
+func (r *inflating) next() error {
+	first, err := r.src.ReadByte()
+	if err != nil {
+		return err
+	}
+	if err := r.src.UnreadByte(); err != nil {
+		return err
+	}
+	if first != 0x1f { // what a member begins with
+		return found("something that is no gzip follows its end")
+	}
+	return short(r.member())
 }
 
 // broken turns a fault of the compression into a finding. An early end stays
 // what it is, and so does what was not the file's fault.
 func broken(err error) error {
 	switch {
-	case err == nil, err == io.EOF:
+	case err == nil, err == io.EOF, errors.Is(err, uploads.ErrContent):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return io.ErrUnexpectedEOF
 	}
-	return found("no sound gzip")
-}
-
-// short turns the end of a file, where there must be more, into an early one.
-func short(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return found("it is no sound gzip")
 }
