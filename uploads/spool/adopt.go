@@ -78,8 +78,27 @@ func (c *collected) fits(d *Draft) error {
 // name.
 func adoptedBlob(d disk.Disk, f disk.File, file string) *blob {
 	b := blobNamed(d)
+	b.name = strings.TrimSuffix(b.name, blobSuffix) + origin + path.Base(file) + blobSuffix
 	b.file, b.temp, b.adopted = f, file, true
 	return b
+}
+
+// origin stands in the name of an adopted blob before the name it had. A cut of
+// the power between its renaming and its record must not cost the bytes, whose
+// sender may have been told that they are safe: the sweep gives them back.
+const origin = "~"
+
+// restore gives the bytes of a blob that has no record back to whom they were
+// adopted from, and says whether they were adopted at all.
+func restore(d disk.Disk, name string) (adopted bool, err error) {
+	_, was, adopted := strings.Cut(strings.TrimSuffix(path.Base(name), blobSuffix), origin)
+	if !adopted || was == "" {
+		return false, nil
+	}
+	if err := d.Rename(name, path.Join(UnfinishedDir, was)); err != nil {
+		return true, err
+	}
+	return true, errors.Join(d.SyncDir(UnfinishedDir), d.SyncDir(blobDir))
 }
 
 // measure hashes the file and returns its size.

@@ -3,6 +3,7 @@ package spool_test
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -105,4 +106,42 @@ func TestAdoptGivesBackWhatItCannotStore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAdoptedFileSurvivesPowerCut: cut at any operation, the bytes are held as an
+// upload or are where they were; parts of them may have been promised.
+func TestAdoptedFileSurvivesPowerCut(t *testing.T) {
+	body := content(1, 5000)
+	stored, back := 0, 0
+	for after := 0; stored == 0; after++ {
+		m := disktest.NewMemory()
+		s := onMemory(t, m, small())
+		m.Put("unfinished/x.part", body)
+		ops := 0
+		m.SetFault(func(disktest.Op, string) error {
+			if ops++; ops > after {
+				return errors.New("no power")
+			}
+			return nil
+		})
+		_, err := s.Adopt(t.Context(), draft(t, "f.ndi"), "unfinished/x.part")
+		m = m.Cut(rand.New(rand.NewPCG(uint64(after), 7)))
+		s = onMemory(t, m, small())
+		held := s.Pending("up", 0, 10)
+		switch {
+		case len(held) == 1 && bytes.Equal(read(t, s, held[0].Seq), body):
+			stored++
+		case err != nil && len(held) == 0 && bytes.Equal(m.Contents("unfinished/x.part"), body):
+			back++
+		default:
+			t.Fatalf("cut after %d operations (%v): %d held, %q", after, err, len(held), m.Names())
+		}
+		if rec := s.Recovery(); len(rec.Unknown)+len(rec.Lost) > 0 {
+			t.Errorf("cut after %d operations: %+v", after, rec)
+		}
+	}
+	if back == 0 {
+		t.Error("nothing was given back: this shows nothing")
+	}
+	t.Logf("given back %d times before it was stored", back)
 }

@@ -61,6 +61,7 @@ func newBlob(d disk.Disk) (*blob, error) {
 // isBlobName tells our own files from those others left in the directory.
 func isBlobName(base, suffix string) bool {
 	stem, ok := strings.CutSuffix(base, suffix)
+	stem, _, _ = strings.Cut(stem, origin)
 	return ok && len(stem) == len(rand.Text()) && strings.Trim(stem, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 

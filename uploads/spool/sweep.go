@@ -30,7 +30,7 @@ func (s *Spool) ready(incomplete bool, blobs map[string]bool) {
 	s.kick()
 }
 
-// sweep removes files of ours that nothing refers to.
+// sweep removes files of ours that nothing refers to, or gives them back.
 func (s *Spool) sweep(dir, suffix string, keep map[string]bool) {
 	ents, err := s.disk.ReadDir(dir)
 	if err != nil {
@@ -42,7 +42,14 @@ func (s *Spool) sweep(dir, suffix string, keep map[string]bool) {
 		if !isOurs(dir, ent.Name(), suffix) || keep[name] {
 			continue
 		}
-		if err := s.disk.Remove(name); err != nil {
+		adopted, err := false, error(nil)
+		if dir == blobDir && suffix == blobSuffix {
+			adopted, err = restore(s.disk, name)
+		}
+		if !adopted {
+			err = s.disk.Remove(name)
+		}
+		if err != nil {
 			s.log.Warn("leftover not removed", "file", name, "err", err)
 			continue
 		}
