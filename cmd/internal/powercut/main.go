@@ -17,6 +17,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -37,7 +38,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "examine" {
 		os.Exit(answerQuestion(os.Stdin, os.Stdout))
 	}
-	c, err := parse(os.Args[1:])
+	c, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -84,8 +85,9 @@ func enter() int {
 	return 0
 }
 
-func parse(args []string) (*campaign, error) {
+func parse(args []string, help io.Writer) (*campaign, error) {
 	f := flag.NewFlagSet("powercut", flag.ContinueOnError)
+	f.SetOutput(help)
 	c := &campaign{}
 	types := f.String("fs", "ext4,xfs", "file systems")
 	roles := f.String("of", "beacon,parent,agent", "whose disks are cut")

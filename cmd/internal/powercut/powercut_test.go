@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -16,17 +17,6 @@ import (
 	"inventorybeacon/cmd/internal/powercut/cutdisk"
 	"inventorybeacon/uploads/spool/sabotage"
 )
-
-// asProgram makes the test binary be the program.
-const asProgram = "POWERCUT_TEST_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
 
 // full reports whether the long form of a test was asked for, as make test does.
 func full() bool { return os.Getenv("BEACON_TEST_FULL") != "" }
@@ -44,12 +34,14 @@ func needDisks(t *testing.T) {
 	}
 }
 
-// build makes the two programs in a new folder.
+// build makes the programs under test and this one, in a new folder. None has
+// the race detector, with which an image takes ten times as long.
 func build(t *testing.T, flags ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	args := append([]string{"build", "-o", dir + "/"}, flags...)
-	cmd := exec.CommandContext(t.Context(), "go", append(args, "inventorybeacon/cmd/beacon", "inventorybeacon/cmd/beacon-agent")...)
+	args = append(args, "inventorybeacon/cmd/beacon", "inventorybeacon/cmd/beacon-agent", "inventorybeacon/cmd/internal/powercut")
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the programs: %v\n%s", err, out)
@@ -57,15 +49,11 @@ func build(t *testing.T, flags ...string) string {
 	return dir
 }
 
-// powercut runs the program and returns what it printed.
-func powercut(t *testing.T, args ...string) (out string, err error) {
+// powercut runs the program on those beside it and returns what it printed.
+func powercut(t *testing.T, bin string, args ...string) (out string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var b bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &b, &b
-	err = cmd.Run()
-	return b.String(), err
+	b, err := exec.CommandContext(t.Context(), filepath.Join(bin, "powercut"), append(args, "-bin", bin)...).CombinedOutput()
+	return string(b), err
 }
 
 // TestAcknowledgedFilesSurvivePowerCuts is the short form of make powercut.
@@ -75,7 +63,7 @@ func TestAcknowledgedFilesSurvivePowerCuts(t *testing.T) {
 	if full() {
 		images = "30"
 	}
-	out, err := powercut(t, "-images", images, "-bin", build(t))
+	out, err := powercut(t, build(t), "-images", images)
 	if err != nil || !regexp.MustCompile(`(?m)^powercut: `+images+` images, \d{3,} acknowledged, 0 lost, 0 other faults`).MatchString(out) {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -92,7 +80,7 @@ func TestPowerCutsFindBugs(t *testing.T) {
 	for _, bug := range []string{sabotage.NameAckBeforeSync, sabotage.NameNoDirectorySync, sabotage.NameHeaderBeforeGenerationSync} {
 		t.Run(bug, func(t *testing.T) {
 			// One image in fifteen shows the one that is hardest to find.
-			out, err := powercut(t, "-images", "300", "-each", "30", "-of", "beacon,parent", "-first", "-bin", bin, "-sabotage", bug)
+			out, err := powercut(t, bin, "-images", "300", "-each", "30", "-of", "beacon,parent", "-first", "-sabotage", bug)
 			exit, ok := errors.AsType[*exec.ExitError](err)
 			if !ok || exit.ExitCode() != 1 || !strings.Contains(out, "  LOST: ") {
 				t.Fatalf("the bug was not found: %v\n%s", err, out)
@@ -101,7 +89,7 @@ func TestPowerCutsFindBugs(t *testing.T) {
 		})
 	}
 	t.Run("no bug", func(t *testing.T) { // it is the variable that makes the difference
-		if out, err := powercut(t, "-images", "8", "-of", "beacon,parent", "-bin", bin); err != nil {
+		if out, err := powercut(t, bin, "-images", "8", "-of", "beacon,parent"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	})
@@ -137,11 +125,11 @@ func TestProgramsHaveNoBugsOnPurpose(t *testing.T) {
 
 func TestCommandLineIsChecked(t *testing.T) {
 	for _, bad := range []string{"-fs ntfs", "-of child", "-images 0", "-each 0", "more", "-such"} {
-		if _, err := parse(strings.Fields(bad)); err == nil {
+		if _, err := parse(strings.Fields(bad), io.Discard); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
 	}
-	c, err := parse(strings.Fields("-fs xfs -of parent,agent -images 7 -seed 3"))
+	c, err := parse(strings.Fields("-fs xfs -of parent,agent -images 7 -seed 3"), io.Discard)
 	if err != nil || len(c.types) != 1 || len(c.roles) != 2 || c.images != 7 || c.seed != 3 {
 		t.Errorf("%+v, %v", c, err)
 	}

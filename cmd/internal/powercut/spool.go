@@ -69,8 +69,8 @@ func examineParts(q *question, a *answer, s *spool.Spool) {
 		return
 	}
 	defer store.Close()
-	if found.Damaged > 0 || len(found.Unknown) > 0 {
-		a.fault("%d unfinished uploads damaged, unknown files %q", found.Damaged, found.Unknown)
+	if len(found.Unknown) > 0 {
+		a.fault("unknown files among the unfinished uploads: %q", found.Unknown)
 	}
 	for _, p := range q.Parts {
 		name, err := uploads.ParseName(p.Name)
@@ -78,9 +78,10 @@ func examineParts(q *question, a *answer, s *spool.Spool) {
 			a.fault("%v", err)
 			continue
 		}
-		if st, err := store.Look(p.ID, time.Now()); err == nil && (st.Complete || st.Offset >= p.Offset) {
+		if st, err := store.Look(p.ID, time.Now()); err == nil && !st.Complete && st.Offset >= p.Offset {
 			continue
 		}
+		// Complete or gone, it must be in the spool.
 		if _, whole := s.FindExact(p.Kind, name, p.SHA256); !whole {
 			a.lost(p.claim, fmt.Sprintf("%d bytes of it had come, and are gone", p.Offset))
 		}
