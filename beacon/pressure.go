@@ -16,7 +16,7 @@ func (b *Beacon) Pressure(now time.Time) admission.Pressure {
 		p.IdleConnections += n.idle
 		p.ConnectionsLimit += f.crowd.limit
 	}
-	p.Files, p.FilesLimit, p.Disk = b.spool.Stats().Pending, b.room.most, b.room.below()
+	p.Files, p.FilesLimit, p.Disk = b.spool.Files(), b.room.most, b.room.below()
 	return p
 }
 

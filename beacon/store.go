@@ -42,7 +42,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		return fmt.Errorf("open spool: %w", err)
 	}
 	b.closers = append(b.closers, b.spool.Close)
-	b.room = &room{free: b.spool.Free, marks: limits.Watermarks, most: limits.Files, files: func() int { return b.spool.Stats().Pending }}
+	b.room = &room{free: b.spool.Free, marks: limits.Watermarks, most: limits.Files, files: b.spool.Files}
 	b.agents = &Agents{
 		Name: b.name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
 		Policies: func() Snapshot { return b.policies.Current() },
@@ -72,6 +72,6 @@ func canonical(kinds *uploads.Kinds, names []string) []string {
 }
 
 func (b *Beacon) memoryPressed() bool {
-	st := b.spool.Stats()
-	return st.BudgetUsed*2 > st.Budget
+	used, limit := b.spool.Memory()
+	return used*2 > limit
 }
