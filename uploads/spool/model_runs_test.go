@@ -32,7 +32,13 @@ func (m *model) reconfigure(t *rapid.T) {
 	o := m.opts
 	o.Sinks = []spool.SinkName{modelSinks[0], modelSinks[2]}
 	for _, f := range m.files {
-		f.out = f.out || f.got["a"]
+		switch {
+		case f.left():
+		case f.refused["a"]:
+			f.lost = true
+		default:
+			f.out = f.got["a"]
+		}
 		f.maybeOut = f.maybeOut || f.maybe["a"]
 	}
 	m.reopenWith(t, o)
@@ -123,8 +129,8 @@ func (m *model) deliverTogether(t *rapid.T) {
 	for i, u := range pending {
 		f := m.byUpload(u)
 		_, found := m.s.FindExact(kind, u.Name, u.Digest)
-		if i == 0 && !found {
-			if !loses || lost != nil {
+		if !found {
+			if gaveUp := i == 0 && loses && lost == nil; !gaveUp && !f.refused["b"] {
 				t.Fatalf("%s was delivered and is not known", u.Name)
 			}
 			f.lost = true
@@ -161,21 +167,44 @@ func (m *model) spoil(t *rapid.T) {
 		}
 		return nil
 	})
+	m.failing = true
 	m.accept(t)
-	if rapid.Bool().Draw(t, "deliver") {
-		m.deliverSome("b", m.s.Pending("b", 0, 3))
-	}
+	m.spoilNews(t)
 	m.s.WaitTidy()
 	m.mem.SetFault(nil)
+	m.failing = false
+}
+
+// spoilNews has something be told of a file while the disk fails.
+func (m *model) spoilNews(t *rapid.T) {
+	pending := m.s.Pending("b", 0, 3)
+	switch rapid.IntRange(0, 4).Draw(t, "news") {
+	case 0:
+		m.deliverSome("b", pending)
+	case 1:
+		for _, u := range pending {
+			m.refuseOne("b", u, m.byUpload(u))
+		}
+	case 2:
+		for _, u := range pending {
+			m.learnOf(m.byUpload(u), "x")
+			if m.s.Flag(u.Seq, "odd") == nil {
+				m.byUpload(u).flags["odd"] = true
+			}
+		}
+	}
 }
 
 // cutAmid lets the power go in the middle of an upload, a delivery, or what the
 // upkeep does about them.
 func (m *model) cutAmid(t *rapid.T) {
+	m.failing = true
 	m.failFrom(rapid.IntRange(0, 25).Draw(t, "after"))
 	m.deliverSome("a", m.s.Pending("a", 0, 3))
+	m.spoilNews(t)
 	m.accept(t)
 	m.s.WaitTidy()
+	m.failing = false
 	m.powerCut(t)
 }
 

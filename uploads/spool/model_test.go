@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -29,28 +30,50 @@ type model struct {
 	maybe  map[string]*modelFile
 	n      int
 	before string
+	// failing says that the disk is made to fail.
+	failing bool
 }
 
 type modelFile struct {
 	name     string
 	body     []byte
 	receipt  uploads.Receipt
-	got      map[string]bool
+	got      map[string]bool // by sink, and what was learnt
+	refused  map[string]bool
+	flags    map[string]bool
 	lost     bool
-	maybe    map[string]bool // deliveries and losses that failed
+	maybe    map[string]bool // deliveries, refusals and losses that failed
 	maybeOut bool
 	out      bool // it left under another configuration
 }
 
 var modelSinks = []spool.SinkName{{Name: "a", Required: true}, {Name: "b", Required: true}, {Name: "c"}}
 
-func (f *modelFile) left() bool { return f.lost || f.out || f.got["a"] && f.got["b"] }
+func (f *modelFile) settled(sink string) bool { return f.got[sink] || f.refused[sink] }
+
+func (f *modelFile) left() bool { return f.lost || f.out || f.settled("a") && f.settled("b") }
+
+func newModelFile(name string, body []byte) *modelFile {
+	return &modelFile{
+		name: name, body: body,
+		got: map[string]bool{}, refused: map[string]bool{}, flags: map[string]bool{}, maybe: map[string]bool{},
+	}
+}
+
+// settle says that a destination has the file or has refused it. If one that
+// must have it refused it, it is lost once both have settled.
+func (f *modelFile) settle() {
+	if f.settled("a") && f.settled("b") && (f.refused["a"] || f.refused["b"]) {
+		f.lost = true
+	}
+}
 
 func newModel(t *rapid.T, dir string) *model {
 	m := &model{t: t, dir: dir, mem: disktest.NewMemory(), files: map[string]*modelFile{}, maybe: map[string]*modelFile{}}
 	m.opts = spool.Options{
 		SegmentBytes: 64 << 10, Beacon: "b1", Sinks: modelSinks,
 		Recycle: rapid.Bool().Draw(t, "recycle"), Spares: 1,
+		MaxFiles: rapid.SampledFrom([]int{0, 0, 8}).Draw(t, "files"),
 	}
 	m.open()
 	return m
@@ -76,17 +99,41 @@ func (m *model) open() {
 func (m *model) accept(t *rapid.T) {
 	m.n++
 	size := rapid.SampledFrom([]int{0, 10, 400, 3000, 12000, 20000}).Draw(t, "size")
-	f := &modelFile{
-		name: fmt.Sprintf("f%d.ndi", rapid.IntRange(0, 5).Draw(t, "name")),
-		body: content(m.n, size), got: map[string]bool{}, maybe: map[string]bool{},
-	}
-	m.put(f)
+	f := newModelFile(fmt.Sprintf("f%d.ndi", rapid.IntRange(0, 5).Draw(t, "name")), content(m.n, size))
+	m.put(f, rapid.IntRange(0, 3).Draw(t, "how") == 0)
 }
 
-func (m *model) put(f *modelFile) {
+// send gives a file to the spool: as a stream, or as one that lies there.
+func (m *model) send(f *modelFile, adopt bool) (uploads.Receipt, error) {
+	n, _ := uploads.ParseName(f.name)
+	d := spool.Draft{Kind: kind, Name: n, Length: -1}
+	if !adopt {
+		return m.s.Accept(m.t.Context(), d, bytes.NewReader(f.body))
+	}
+	const part = "unfinished/x.part"
+	m.mem.Put(part, f.body)
+	r, err := m.s.Adopt(m.t.Context(), d, part)
+	if _, there := m.mem.Find(part); there != (err != nil) && !m.failing {
+		m.t.Fatalf("adopted with %v: there %v", err, there)
+	}
+	m.mem.Delete(part)
+	return r, err
+}
+
+func (m *model) put(f *modelFile, adopt bool) {
 	n, _ := uploads.ParseName(f.name)
 	id := uploads.ReceiptID(kind, n, uploads.DigestOf(f.body))
-	r, err := m.s.Accept(m.t.Context(), spool.Draft{Kind: kind, Name: n, Length: -1}, bytes.NewReader(f.body))
+	held := m.s.Stats().Pending
+	r, err := m.send(f, adopt)
+	if errors.Is(err, uploads.ErrFull) {
+		if m.opts.MaxFiles == 0 || held < m.opts.MaxFiles {
+			m.t.Fatalf("%d files are held: %v", held, err)
+		}
+		return
+	}
+	if err == nil && !r.Duplicate && m.opts.MaxFiles > 0 && held >= m.opts.MaxFiles {
+		m.t.Fatalf("%d files are held; %d are allowed", held+1, m.opts.MaxFiles)
+	}
 	old, unsure := m.files[id], m.maybe[id]
 	switch {
 	case err != nil:
@@ -126,7 +173,7 @@ func (m *model) repeat(t *rapid.T) {
 	if f == nil {
 		f = m.maybe[id]
 	}
-	m.put(&modelFile{name: strings.ToUpper(f.name[:1]) + f.name[1:], body: f.body, got: map[string]bool{}, maybe: map[string]bool{}})
+	m.put(newModelFile(strings.ToUpper(f.name[:1])+f.name[1:], f.body), false)
 }
 
 func (m *model) deliver(t *rapid.T) {
@@ -148,8 +195,10 @@ func (m *model) deliverSome(sink string, pending []uploads.Upload) {
 		f := m.byUpload(u)
 		if err != nil {
 			f.maybe[sink] = true
+			f.maybeOut = f.maybeOut || f.refused["a"] || f.refused["b"]
 		} else {
 			f.got[sink] = true
+			f.settle()
 		}
 	}
 }
@@ -196,7 +245,7 @@ func (m *model) check() {
 			}
 			seen[id] = u.Seq
 			f := m.byUpload(u)
-			if f.got[k.Name] || f.left() {
+			if f.settled(k.Name) || f.left() {
 				m.t.Fatalf("%s is pending for %s, but was delivered or lost (%+v)\n%s", u.Name, k.Name, f, m.before)
 			}
 			m.checkBody(u, f)
@@ -242,6 +291,8 @@ func (m *model) checkBody(u uploads.Upload, f *modelFile) {
 
 func (m *model) checkEvents() {
 	accepted := map[string]int{}
+	flags := map[string]map[string]int{}
+	var lost []uint64
 	last := uint64(0)
 	for e, err := range m.s.Events(0) {
 		if err != nil {
@@ -251,14 +302,49 @@ func (m *model) checkEvents() {
 			m.t.Fatalf("event %d after %d", e.Seq, last)
 		}
 		last = e.Seq
-		if e.What == spool.Accepted {
-			accepted[e.Upload.Receipt().ID]++
+		id := e.Upload.Receipt().ID
+		switch e.What {
+		case spool.Accepted:
+			accepted[id]++
+		case spool.Flagged:
+			if flags[id] == nil {
+				flags[id] = map[string]int{}
+			}
+			flags[id][e.Detail]++
+		case spool.Lost:
+			lost = append(lost, e.Seq)
 		}
 	}
+	m.checkLosses(lost)
 	for id, f := range m.files {
 		if accepted[id] == 0 {
 			m.t.Fatalf("no event for %s", f.name)
 		}
+		for flag := range m.files[id].flags {
+			if flags[id][flag] == 0 {
+				m.t.Fatalf("%s was flagged %q; the events tell of %v %+v\n%s\nnow\n%s", f.name, flag, flags[id], f, m.before, dump(m.mem))
+			}
+		}
+	}
+}
+
+func (m *model) checkLosses(want []uint64) {
+	var got []uint64
+	for after := uint64(0); ; {
+		page, err := m.s.Losses(after, 3)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, e := range page {
+			got = append(got, e.Seq)
+			after = e.Seq
+		}
+		if len(page) < 3 {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		m.t.Fatalf("losses %v, of events %v\n%s", got, want, m.before)
 	}
 }
 
@@ -272,6 +358,7 @@ func TestSpoolAgreesWithModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"accept": m.accept, "accept2": m.accept, "accept3": m.accept, "repeat": m.repeat,
 			"deliver": m.deliver, "deliver2": m.deliver, "lose": m.lose,
+			"flag": m.flag, "refuse": m.refuse, "learn": m.learn, "learn2": m.learn,
 			"close": m.closeAndOpen, "kill": m.kill, "cut": m.powerCut, "spoil": m.spoil, "amid": m.cutAmid,
 			"openAmid": m.openAmid, "operate": m.operate, "reconfigure": m.reconfigure, "together": m.deliverTogether,
 			"": func(*rapid.T) { m.check() },

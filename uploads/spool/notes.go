@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"inventorybeacon/uploads/spool/journal"
@@ -129,10 +130,11 @@ func (r *replayer) leave(e *entry, n *news) {
 }
 
 // conclude lets files leave that waited only for destinations which are no
-// longer configured. It is recorded with the last delivery, since a later run
-// may know other destinations, and none of the bodies.
+// longer configured. It is recorded with the last delivery, if that is the last
+// thing that happened, since a later run may know other destinations, and none of
+// the bodies.
 func (r *replayer) conclude() {
-	through := map[uint64]*news{} // with their last deliveries
+	through := map[uint64]*news{} // with their last marks
 	for _, e := range r.spool.register.From(0) {
 		need := r.spool.kindOf(e).needs
 		refused := (e.Refused &^ r.settled[e.Seq]) | r.refused[e.Seq]
@@ -150,12 +152,32 @@ func (r *replayer) conclude() {
 	}
 	for i := range r.news {
 		n := &r.news[i]
-		if _, ok := through[n.seq]; ok && n.sort == journal.Settled && (through[n.seq] == nil || through[n.seq].event < n.event) {
+		if last, ok := through[n.seq]; ok && (last == nil || last.event < n.event) {
 			through[n.seq] = n
 		}
 	}
 	for seq, n := range through {
 		_, e := r.spool.register.Find(seq)
-		r.leave(e, n)
+		if n.sort == journal.Settled {
+			r.leave(e, n)
+		} else { // what came after it left would not count
+			r.delivered = append(r.delivered, seq)
+		}
 	}
+}
+
+// dismiss records that those files left which cannot say so by their last mark.
+func (r *replayer) dismiss() error {
+	s := r.spool
+	var marks []*journal.Mark
+	for _, seq := range slices.Sorted(slices.Values(r.delivered)) {
+		_, e := s.register.Find(seq)
+		marks = append(marks, &journal.Mark{Seq: seq, At: now(), Sink: s.sinkNames(e.Got)[0], Left: true})
+	}
+	for part := range slices.Chunk(marks, marksPerRecord) {
+		if err := s.note(part); err != nil {
+			return fmt.Errorf("record delivery: %w", err)
+		}
+	}
+	return s.lose(r.unwanted, LossRefused, "refused by a destination; the others are not configured any longer")
 }

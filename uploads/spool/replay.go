@@ -49,7 +49,8 @@ type replayer struct {
 	refused      map[uint64]uint32 // those of them that refused
 	left         map[uint64]bool   // by the marks of tails
 	unsaid       []markOf          // they do not say yet that the file left
-	unwanted     []uint64          // files that wait for nobody, but were refused
+	delivered    []uint64          // files that wait for nobody
+	unwanted     []uint64          // the same, but one who had to have them refused them
 }
 
 // found is an upload that was acknowledged and that the disk did not keep.

@@ -61,7 +61,7 @@ func (r *replayer) write(lost []found) error {
 	if err := r.writeLosses(lost); err != nil {
 		return err
 	}
-	return s.lose(r.unwanted, LossRefused, "refused by a destination; the others are not configured any longer")
+	return r.dismiss()
 }
 
 func (r *replayer) copyTails() error {

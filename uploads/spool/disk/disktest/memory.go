@@ -197,6 +197,25 @@ func (m *Memory) Put(name string, b []byte) {
 	m.dirs[path.Dir(name)] = true
 }
 
+// Find says whether there is a file of that name.
+func (m *Memory) Find(name string) (size int, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, ok := m.names[name]
+	if !ok {
+		return 0, false
+	}
+	return len(i.data), true
+}
+
+// Delete removes a file, durably, if there is one.
+func (m *Memory) Delete(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.names, name)
+	delete(m.kept, name)
+}
+
 func (m *Memory) check(op Op, name string) error {
 	if m.dead {
 		return fmt.Errorf("%s %s: the program is dead", op, name)
