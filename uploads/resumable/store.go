@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -127,9 +128,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{Done: s.done, Created: s.created, Completed: s.finished, Interrupted: s.cut, Ended: map[string]uint64{}}
-	for reason, n := range s.reasons {
-		st.Ended[reason] = n
-	}
+	maps.Copy(st.Ended, s.reasons)
 	for _, u := range s.uploads {
 		if u.done {
 			continue
