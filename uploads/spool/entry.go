@@ -193,7 +193,7 @@ func (s *Spool) hold(e *entry) {
 	seg.live++
 	seg.liveBytes += recordLen(e)
 	s.held.add(e)
-	s.use(e, 1)
+	s.usage.Add(e.Source, 1, e.Size)
 	for _, k := range s.sinks {
 		if s.kindOf(e).takes&k.bit != 0 && k.wants(e) {
 			k.pending.add(e)
@@ -273,7 +273,7 @@ func (s *Spool) dismiss(e *entry) {
 	}
 	e.Flags |= register.Left
 	s.held.drop(e)
-	s.use(e, -1)
+	s.usage.Add(e.Source, -1, -e.Size)
 	seg := s.byID[e.Segment]
 	seg.live--
 	seg.liveBytes -= recordLen(e)

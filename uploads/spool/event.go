@@ -101,6 +101,7 @@ type Stats struct {
 	Budget, BudgetUsed int64 // memory for bodies being collected
 	InFlight           int   // uploads being accepted
 	Receipts           int   // of files that are gone
+	DamagedReceipts    int   // parts of their files that turned out to be unreadable
 
 	// Counters since Open.
 	Accepted, Duplicates, Delivered uint64

@@ -45,6 +45,7 @@ func (m *model) refuseOne(sink string, u uploads.Upload, f *modelFile) {
 		f.maybe[sink], f.maybeOut = true, true
 	case !f.got[sink]:
 		f.refused[sink] = true
+		f.maybeOut = f.maybeOut || f.maybe["a"] || f.maybe["b"]
 		f.settle()
 	}
 }

@@ -125,28 +125,11 @@ func (s *Spool) candidates(newcomer *Draft) (out []candidate) {
 	return out
 }
 
-// usage is what the files of one source take.
-type usage struct {
-	files int
-	bytes int64
-}
-
 // Usage returns how many files of one source (see [uploads.Upload.Source]) are
 // held, and their size.
 func (s *Spool) Usage(source string) (files int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.usage[sourceHash(source)]
-	return u.files, u.bytes
-}
-
-func (s *Spool) use(e *entry, sign int) {
-	u := s.usage[e.Source]
-	u.files += sign
-	u.bytes += int64(sign) * e.Size
-	if u.files == 0 {
-		delete(s.usage, e.Source)
-		return
-	}
-	s.usage[e.Source] = u
+	u := s.usage.Of(sourceHash(source))
+	return int(u.Files), u.Bytes
 }

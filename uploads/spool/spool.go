@@ -46,6 +46,7 @@ type archive interface {
 	Losses(after uint64, limit int) ([]receipts.Event, error)
 	Prune(before time.Time) error
 	Len() int
+	Damaged() int
 	Last() uint64
 	Close() error
 }
@@ -95,7 +96,7 @@ type Spool struct {
 	flights     map[receipts.FileID]*flight
 	sinks       []*sink
 	held        queue // every file that has not left
-	usage       map[uint64]usage
+	usage       *register.Sums
 	booked      int64 // bytes of uploads being written
 	bookedFiles int
 	// What is going on, and the end.
@@ -146,7 +147,7 @@ func newSpool(d disk.Disk, lock *flock.Flock, o Options) *Spool {
 		stale:    map[uint64][]*segment{},
 		learnt:   map[uint64]uint32{},
 		flights:  map[receipts.FileID]*flight{},
-		usage:    map[uint64]usage{},
+		usage:    register.NewSums(),
 		next:     1, nextFile: 1,
 	}
 	s.idle = sync.NewCond(&s.mu)

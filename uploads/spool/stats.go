@@ -18,7 +18,7 @@ type counters struct {
 
 // Stats returns the numbers of this instant.
 func (s *Spool) Stats() Stats {
-	receipts := s.archive.Len() // may wait for a sync, which uploads need not
+	receipts, damaged := s.archive.Len(), s.archive.Damaged()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.counters
@@ -28,7 +28,7 @@ func (s *Spool) Stats() Stats {
 		Segments: len(s.segments), Spares: len(s.spares), SpareBytes: s.spareBytes(),
 		Blobs: c.blobs, BlobBytes: c.blobBytes,
 		Budget: s.o.MemoryBudget, BudgetUsed: s.budget.taken(),
-		InFlight: s.uploads, Receipts: receipts,
+		InFlight: s.uploads, Receipts: receipts, DamagedReceipts: damaged,
 		Accepted: c.accepted, Duplicates: c.duplicates, Delivered: c.delivered, Lost: maps.Clone(c.lost),
 		Syncs: c.syncs, SyncErrors: c.syncErrors, SegmentsSealed: c.sealed, SegmentsFreed: c.freed,
 	}

@@ -10,18 +10,19 @@ type Mark struct {
 	next    uint32
 }
 
-const markChunk = 1 << 10
+// markBlock is how many marks get memory together, a number of whole pages.
+const markBlock = 512
 
 // Marks are lists of marks, each known by the number of its first; 0 is the
 // empty one. The zero Marks holds none.
 type Marks struct {
-	chunks [][]Mark
+	blocks []*block[Mark]
 	free   uint32 // list of unused ones
 	used   uint32
 }
 
 // At returns a mark, which may be changed.
-func (m *Marks) At(n uint32) *Mark { return &m.chunks[n/markChunk][n%markChunk] }
+func (m *Marks) At(n uint32) *Mark { return &m.blocks[n/markBlock].items[n%markBlock] }
 
 // Append adds a mark to the end of a list, of which it returns the first.
 func (m *Marks) Append(first uint32, k Mark) uint32 {
@@ -47,8 +48,8 @@ func (m *Marks) take() uint32 {
 	if m.used == 0 {
 		m.used = 1 // 0 is no mark
 	}
-	if int(m.used/markChunk) == len(m.chunks) {
-		m.chunks = append(m.chunks, make([]Mark, markChunk))
+	if int(m.used/markBlock) == len(m.blocks) {
+		m.blocks = append(m.blocks, newBlock[Mark](markBlock))
 	}
 	m.used++
 	return m.used - 1

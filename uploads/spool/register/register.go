@@ -3,8 +3,7 @@
 // and by which hashes it is found. Everything else is read from the disk.
 //
 // An entry takes 88 bytes, and 11 to 21 in the tables of hashes. Nothing in it is a
-// pointer, so that the garbage collector passes over millions of them. A Register
-// is not safe for use by several goroutines.
+// pointer. What this package makes is not safe for use by several goroutines.
 package register
 
 import (
@@ -54,16 +53,16 @@ const (
 func (e *Entry) Is(f Flags) bool { return e.Flags&f == f }
 
 const (
-	chunkBits = 8
-	// chunkSize is how many entries are kept together. With fewer, the list of
-	// chunks grows; with more, one that stays behind keeps more memory.
+	chunkBits = 9
+	// chunkSize is how many entries are kept together, in whole pages. With fewer,
+	// the list of chunks grows; with more, one that stays behind keeps more memory.
 	chunkSize = 1 << chunkBits
 )
 
 type chunk struct {
-	entries [chunkSize]Entry
-	used    int // from the first on, those that are gone included
-	live    int
+	*block[Entry]
+	used int // from the first on, those that are gone included
+	live int
 }
 
 // A Register is a list of entries in ascending order of Seq.
@@ -94,7 +93,7 @@ func (r *Register) Len() int { return r.count }
 
 // At returns the entry at a place. It may be changed, but for its Seq, Name and
 // File.
-func (r *Register) At(ref Ref) *Entry { return &r.chunks[ref>>chunkBits].entries[ref&(chunkSize-1)] }
+func (r *Register) At(ref Ref) *Entry { return &r.chunks[ref>>chunkBits].items[ref&(chunkSize-1)] }
 
 // Last is the highest number in it.
 func (r *Register) Last() uint64 {
@@ -102,21 +101,21 @@ func (r *Register) Last() uint64 {
 		return 0
 	}
 	c := r.chunks[r.order[len(r.order)-1]]
-	return c.entries[c.used-1].Seq
+	return c.items[c.used-1].Seq
 }
 
 // Add appends an entry, whose number is higher than any other's.
 func (r *Register) Add(e Entry) Ref {
 	n := len(r.order)
 	if n == 0 || r.chunks[r.order[n-1]].used == chunkSize {
-		r.order = append(r.order, r.newChunk())
+		r.order = append(r.order, r.number())
 		n++
 	}
 	number := r.order[n-1]
 	c := r.chunks[number]
 	ref := Ref(number<<chunkBits | uint32(c.used))
 	e.older, e.newer = 0, 0
-	c.entries[c.used] = e
+	c.items[c.used] = e
 	c.used++
 	c.live++
 	r.count++
@@ -126,14 +125,17 @@ func (r *Register) Add(e Entry) Ref {
 	return ref
 }
 
-func (r *Register) newChunk() uint32 {
+func newChunk() *chunk { return &chunk{block: newBlock[Entry](chunkSize)} }
+
+// number returns the number of a new chunk.
+func (r *Register) number() uint32 {
 	if n := len(r.free); n > 0 {
 		number := r.free[n-1]
 		r.free = r.free[:n-1]
-		r.chunks[number] = &chunk{}
+		r.chunks[number] = newChunk()
 		return number
 	}
-	r.chunks = append(r.chunks, &chunk{})
+	r.chunks = append(r.chunks, newChunk())
 	return uint32(len(r.chunks) - 1)
 }
 
@@ -171,10 +173,10 @@ func (r *Register) Find(seq uint64) (Ref, *Entry) {
 		return 0, nil
 	}
 	c := r.chunks[r.order[i]]
-	if at == c.used || c.entries[at].Seq != seq || c.entries[at].Is(gone) {
+	if at == c.used || c.items[at].Seq != seq || c.items[at].Is(gone) {
 		return 0, nil
 	}
-	return Ref(r.order[i]<<chunkBits | uint32(at)), &c.entries[at]
+	return Ref(r.order[i]<<chunkBits | uint32(at)), &c.items[at]
 }
 
 // search returns where the first entry with at least that number is, or would
@@ -182,13 +184,13 @@ func (r *Register) Find(seq uint64) (Ref, *Entry) {
 func (r *Register) search(seq uint64) (i, at int) {
 	i = sort.Search(len(r.order), func(i int) bool {
 		c := r.chunks[r.order[i]]
-		return c.entries[c.used-1].Seq >= seq
+		return c.items[c.used-1].Seq >= seq
 	})
 	if i == len(r.order) {
 		return i, 0
 	}
 	c := r.chunks[r.order[i]]
-	return i, sort.Search(c.used, func(at int) bool { return c.entries[at].Seq >= seq })
+	return i, sort.Search(c.used, func(at int) bool { return c.items[at].Seq >= seq })
 }
 
 // From yields the entries whose number is at least seq. Nothing may be added or
@@ -199,7 +201,7 @@ func (r *Register) From(seq uint64) iter.Seq2[Ref, *Entry] {
 		for ; i < len(r.order); i, at = i+1, 0 {
 			c := r.chunks[r.order[i]]
 			for ; at < c.used; at++ {
-				e := &c.entries[at]
+				e := &c.items[at]
 				if !e.Is(gone) && !yield(Ref(r.order[i]<<chunkBits|uint32(at)), e) {
 					return
 				}
@@ -323,7 +325,7 @@ func (r *Register) Insert(extra []Entry) {
 	for _, number := range order {
 		c := chunks[number]
 		for at := range c.used {
-			e := c.entries[at]
+			e := c.items[at]
 			for len(extra) > 0 && extra[0].Seq < e.Seq {
 				r.Add(extra[0])
 				extra = extra[1:]

@@ -8,6 +8,11 @@ import (
 )
 
 func TestEntrySizeIsBounded(t *testing.T) {
+	for _, size := range []uintptr{unsafe.Sizeof(Entry{}) * chunkSize, unsafe.Sizeof(Mark{}) * markBlock, unsafe.Sizeof(Sum{}) * sumBlock} {
+		if size%4096 != 0 {
+			t.Errorf("a block of %d bytes wastes part of a page", size)
+		}
+	}
 	if n := unsafe.Sizeof(Entry{}); n > 88 {
 		t.Errorf("an entry takes %d bytes", n)
 	}
@@ -165,5 +170,33 @@ func TestMarksAgreeWithLists(t *testing.T) {
 	}
 	if m.used > 5000 {
 		t.Errorf("%d places were used", m.used)
+	}
+}
+
+func TestSumsAgreeWithMap(t *testing.T) {
+	s, model := NewSums(), map[uint64]Sum{}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 50_000 {
+		hash := rng.Uint64N(500) << 40 // so that the parts the table sees collide
+		m := model[hash]
+		files, bytes := int32(1), rng.Int64N(100)
+		if m.Files > 0 && rng.IntN(2) == 0 {
+			files, bytes = -m.Files, -m.Bytes
+		}
+		s.Add(hash, files, bytes)
+		if m.Files, m.Bytes = m.Files+files, m.Bytes+bytes; m.Files == 0 {
+			delete(model, hash)
+		} else {
+			model[hash] = m
+		}
+	}
+	for i := range uint64(500) {
+		got, want := s.Of(i<<40), model[i<<40]
+		if got.Files != want.Files || got.Bytes != want.Bytes {
+			t.Errorf("source %d: %+v, want %+v", i, got, want)
+		}
+	}
+	if s.used > 501 {
+		t.Errorf("%d places were used for 500 sources", s.used)
 	}
 }
