@@ -89,7 +89,7 @@ func TestPowerCutsFindBugs(t *testing.T) {
 		})
 	}
 	t.Run("no bug", func(t *testing.T) { // it is the variable that makes the difference
-		if out, err := powercut(t, bin, "-images", "8", "-of", "beacon,parent"); err != nil {
+		if out, err := powercut(t, bin, "-images", "4", "-fs", "ext4"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	})

@@ -29,6 +29,7 @@ func start(name string, env []string, args ...string) (p *program, ready <-chan 
 	p = &program{cmd: exec.Command(name, args...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.said
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // whatever becomes of us
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, nil, err
