@@ -101,6 +101,7 @@ func (s sheet) spool(st spool.Stats) {
 	s.gauge("beacon_spool_memory_bytes", "Memory in use for bodies that are being taken.", float64(st.BudgetUsed))
 	s.gauge("beacon_spool_memory_limit_bytes", "Most memory for bodies that are being taken.", float64(st.Budget))
 	s.gauge("beacon_spool_receipts", "Receipts kept for files that are gone.", float64(st.Receipts))
+	s.gauge("beacon_spool_receipts_damaged", "Parts of the receipts' files that turned out to be unreadable.", float64(st.DamagedReceipts))
 	s.counter("beacon_spool_syncs_total", "Disk syncs that acknowledged uploads.", float64(st.Syncs))
 	s.counter("beacon_spool_sync_errors_total", "Disk syncs that failed; the segment is not used again.", float64(st.SyncErrors))
 	s.counter("beacon_uploads_delivered_total", "Files that left because every required destination has them.", float64(st.Delivered))

@@ -138,7 +138,7 @@ func TestArchiveBoundsRunsAndWrites(t *testing.T) {
 		}
 		return nil
 	})
-	all := numbered(t, 20_000)
+	all := numbered(t, 10_000)
 	most := 0
 	for part := range slices.Chunk(all, 100) {
 		if err := a.Append(part); err != nil {
@@ -146,10 +146,10 @@ func TestArchiveBoundsRunsAndWrites(t *testing.T) {
 		}
 		most = max(most, len(a.Runs()))
 	}
-	if full := 20_000 / 6400; most > full+3*3 {
+	if full := 10_000 / 6400; most > full+3*3 {
 		t.Errorf("%d runs at a time", most)
 	}
-	if limit := 200 + 50 + 13 + 4 + 1; made > limit { // a run for each log, then for 4 of these, 16, and 64; and the mark
+	if limit := 100 + 25 + 7 + 2 + 1; made > limit { // a run for each log, then for 4 of these, 16, and 64; and the mark
 		t.Errorf("%d runs made, want at most %d", made, limit)
 	}
 }
@@ -158,11 +158,11 @@ func TestArchiveBoundsRunsAndWrites(t *testing.T) {
 func TestHitCostsOneRead(t *testing.T) {
 	m := disktest.NewMemory()
 	m.Mkdir("receipts")
-	a, err := receipts.Open(m, "receipts", receipts.Small(200, 5000))
+	a, err := receipts.Open(m, "receipts", receipts.Small(100, 2000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := numbered(t, 20_000)
+	all := numbered(t, 8_000)
 	appendAll(t, a, all)
 	n := reads(m)
 	for _, e := range all {

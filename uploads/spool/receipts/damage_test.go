@@ -3,6 +3,8 @@ package receipts
 import (
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 
 	"inventorybeacon/uploads/spool/disk/disktest"
@@ -23,11 +25,16 @@ func stored(t testing.TB, n int) (*disktest.Memory, []*Entry) {
 	return m, all
 }
 
+var sample = sync.OnceValue(func() []byte {
+	m, _ := stored(&testing.T{}, 40)
+	return m.Contents(runFile)
+})
+
 // garbled is a run into which bytes were written.
 func garbled(t testing.TB, raw []byte, at int, xor byte) (*run, error) {
 	t.Helper()
-	m, _ := stored(t, 40)
-	b := m.Contents(runFile)
+	m := disktest.NewMemory()
+	b := slices.Clone(sample())
 	if at >= 0 && at < len(b) {
 		copy(b[at:], raw)
 		b[at] ^= xor

@@ -79,7 +79,6 @@ func (e entry) flags() uint32    { return binary.LittleEndian.Uint32(e[12:]) }
 func (e entry) nameless() bool   { return e.flags()&flagNameless != 0 }
 func (e entry) name() NameID     { return NameID(e[16:32]) }
 func (e entry) file() FileID     { return FileID{e.name(), uploads.Digest(e[32:64])} }
-func (e entry) last() uint64     { return binary.LittleEndian.Uint64(e[64:]) }
 func (e entry) previous() uint32 { return binary.LittleEndian.Uint32(e[72:]) }
 
 func (e entry) decode() (*Entry, error) {

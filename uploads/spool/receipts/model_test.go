@@ -289,9 +289,9 @@ func (m *model) checkLosses() {
 // TestArchiveIsWhatTheModelSays, through faults, power cuts and forgetting.
 func TestArchiveIsWhatTheModelSays(t *testing.T) {
 	runs := 0
-	seeds := uint64(12)
+	seeds := uint64(4)
 	if os.Getenv("BEACON_TEST_FULL") != "" {
-		seeds = 40
+		seeds = 8
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -334,10 +334,10 @@ func TestArchiveSurvivesPowerCutAtEveryStep(t *testing.T) {
 			}
 			return nil
 		})
-		for i := 0; i < 60 && !dead; i++ {
+		for i := 0; i < 45 && !dead; i++ {
 			m.now = m.now.Add(24 * time.Hour)
 			m.append()
-			if i%20 == 19 && !dead {
+			if i%15 == 14 && !dead {
 				m.prune()
 			}
 		}

@@ -64,8 +64,6 @@ func parseAgent(s string) (id agentID, ok bool) {
 	return id, err == nil && hex.EncodeToString(id[:]) == s
 }
 
-func (r *record) lost() bool { return r.flags&recordLost != 0 }
-
 // entry reads all of it.
 func (r *record) entry() (*Entry, error) {
 	u, err := journal.DecodeUpload(r.meta, r.seq)

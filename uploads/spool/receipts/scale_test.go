@@ -180,9 +180,9 @@ func size(t testing.TB, dir string) (n int64) {
 
 // TestReceiptsAreSmall in memory and on disk, and found with one read.
 func TestReceiptsAreSmall(t *testing.T) {
-	n := 60_000
+	n := 20_000
 	if os.Getenv("BEACON_TEST_FULL") != "" {
-		n = 300_000
+		n = 60_000
 	}
 	f, _ := measure(t, t.TempDir(), n)
 	t.Logf("%d receipts: %+v", n, f)
