@@ -23,13 +23,23 @@ type Session struct {
 	upload    *upload
 	interrupt func()
 	taken     atomic.Bool   // another request waits for this one to end
+	stop      atomic.Bool   // and has waited long enough
+	moved     atomic.Int64  // bytes that have come
 	over      chan struct{} // closed when it has ended
 	data, log disk.File     // open while there is something to write
 }
 
-// pokeEvery is how often a session that is to end is interrupted until it does:
-// the reader may just be setting itself a new deadline.
-const pokeEvery = 10 * time.Millisecond
+const (
+	// grace is how long a session that is to end must have got nothing before it is
+	// interrupted: a connection that was cut still has bytes to give, which would
+	// have to be sent again. A longer one makes a sender whose connection hangs wait.
+	grace = 100 * time.Millisecond
+	// mostGrace ends it also if bytes still come.
+	mostGrace = time.Second
+	// pokeEvery is how often it is then interrupted until it ends: the reader may just
+	// be setting itself a new deadline.
+	pokeEvery = 10 * time.Millisecond
+)
 
 // Take makes the caller the only one at work on an upload. Whoever was is
 // interrupted, by its own interrupt function, and waited for: what has reached it
@@ -54,12 +64,32 @@ func (s *Store) Take(ctx context.Context, id string, now time.Time, interrupt fu
 		if !before.taken.Swap(true) {
 			s.cut++
 		}
-		before.interrupt()
+		if before.stop.Load() {
+			before.interrupt()
+		}
 		s.mu.Unlock()
-		if err := before.wait(ctx, pokeEvery); err != nil {
+		if err := before.yield(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// yield waits a moment for the session to end, and says when it has had its time.
+func (c *Session) yield(ctx context.Context) error {
+	if c.stop.Load() {
+		return c.wait(ctx, pokeEvery)
+	}
+	for had := time.Duration(0); had < mostGrace; had += grace {
+		moved := c.moved.Load()
+		if err := c.wait(ctx, grace); err != nil {
+			return err
+		}
+		if c.moved.Load() == moved {
+			break
+		}
+	}
+	c.stop.Store(true)
+	return nil
 }
 
 // Look returns how far an upload has got by its last promise, and disturbs nobody
@@ -237,6 +267,7 @@ func (c *Session) copy(p Part) (at int64, err error) {
 	at = c.upload.offset
 	for {
 		n, rerr := p.Body.Read(buf[:])
+		c.moved.Add(int64(n))
 		if n > 0 {
 			if over(at+int64(n), c.upload.draft.MaxBytes) || c.upload.draft.Length >= 0 && at+int64(n) > c.upload.draft.Length {
 				return at + int64(n), errTooLong
@@ -252,7 +283,7 @@ func (c *Session) copy(p Part) (at int64, err error) {
 			return at, nil
 		case rerr != nil:
 			return at, rerr
-		case c.taken.Load():
+		case c.stop.Load():
 			return at, ErrOver
 		}
 		if at-c.upload.offset >= syncEvery && p.Check == nil {
