@@ -182,6 +182,16 @@ func utf16le(s string) string {
 	return string(b)
 }
 
+// laughing puts entities before a document that grow tenfold nine times over.
+func laughing(document string) string {
+	var b strings.Builder
+	b.WriteString(`<!DOCTYPE Inventory [<!ENTITY a0 "ha">`)
+	for i := range 9 {
+		fmt.Fprintf(&b, `<!ENTITY a%d "%s">`, i+1, strings.Repeat(fmt.Sprintf("&a%d;", i), 10))
+	}
+	return b.String() + "]>" + strings.Replace(document, "<Hardware", "&a9;<Hardware", 1)
+}
+
 func TestAttacksEndInQuarantine(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -202,12 +212,6 @@ func TestAttacksEndInQuarantine(t *testing.T) {
 	outside := "http://" + listener.Addr().String() + "/x.dtd"
 	pipe, opened := trap(t)
 	inside := inventory[strings.Index(inventory, "<Inv"):]
-	laughs := `<!DOCTYPE Inventory [<!ENTITY a "ha">`
-	for i := range 9 {
-		laughs += fmt.Sprintf(`<!ENTITY a%d "%s">`, i, strings.Repeat("&a;", 10))
-	}
-	laughs += "]>" + strings.Replace(inside, "<Hardware", "&a8;<Hardware", 1)
-
 	dir := t.TempDir()
 	at, _ := start(t, beacon.Options{Config: load(t, dir, config.Flags{})})
 	type attack struct {
@@ -217,7 +221,7 @@ func TestAttacksEndInQuarantine(t *testing.T) {
 	attacks := []attack{
 		{"a megabyte that is a gigabyte", bomb(t, 1<<30), 200},
 		{"a million nested elements", zipped(inventory[:len(inventory)-12] + strings.Repeat("<a>", 1e6)), 200},
-		{"entities of entities", laughs, 422},
+		{"entities of entities", laughing(inside), 422},
 		{"an entity that is a file", `<!DOCTYPE Inventory [<!ENTITY e SYSTEM "file://` + pipe + `">]>` + strings.Replace(inside, "<Hardware", "&e;<Hardware", 1), 422},
 		{"an entity that is elsewhere", `<!DOCTYPE Inventory [<!ENTITY e SYSTEM "` + outside + `">]>` + strings.Replace(inside, "<Hardware", "&e;<Hardware", 1), 422},
 		{"a subset that is elsewhere", `<!DOCTYPE Inventory SYSTEM "` + outside + `" [<!ENTITY % p SYSTEM "` + outside + `">%p;]>` + inside, 422},

@@ -18,7 +18,7 @@ import (
 	"inventorybeacon/uploads/content/gate"
 )
 
-var bad = fmt.Errorf("%w: no good", uploads.ErrContent)
+var errBad = fmt.Errorf("%w: no good", uploads.ErrContent)
 
 type check = func(context.Context, uploads.Upload, uploads.Body) error
 
@@ -81,7 +81,7 @@ func TestGateFollowsRules(t *testing.T) {
 		{name: "the kind is off", rule: content.Off, shown: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := gate.Options{Check: func(context.Context, uploads.Upload, uploads.Body) error { return bad }, Rules: content.Rules{"inventories": tt.rule}}
+			o := gate.Options{Check: func(context.Context, uploads.Upload, uploads.Body) error { return errBad }, Rules: content.Rules{"inventories": tt.rule}}
 			run(t, o, func(h *harness) {
 				seq := h.q.add(t, "a", "Inventories", ".ndi", tt.change)
 				if got := h.shown(); slices.Contains(got, seq) != tt.shown {
@@ -162,7 +162,7 @@ func TestFileThatLeftIsNotWaitedFor(t *testing.T) {
 func TestRefusedFileStaysHiddenUntilItIsKept(t *testing.T) {
 	o := gate.Options{Check: func(_ context.Context, u uploads.Upload, _ uploads.Body) error {
 		if u.Seq == 1 {
-			return bad
+			return errBad
 		}
 		return nil
 	}}
