@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -108,8 +109,7 @@ func noise(t *testing.T, name string, size int64) uploads.Digest {
 }
 
 // An agent's large file arrives intact through a line that is cut again and again,
-// and little of it is sent twice; also when the agent, and then the beacon, is
-// killed on the way.
+// and little of it is sent twice; also when the agent is killed on the way.
 func TestAgentResumesLargeFiles(t *testing.T) {
 	t.Parallel()
 	size, least, most := resumeSizes()
@@ -122,8 +122,15 @@ func TestAgentResumesLargeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := noise(t, filepath.Join(outbox, "big.log"), size)
-	out, said, err := command(t.Context(), "beacon-agent", "once", "--beacon", "http://"+line.Addr, "--data", filepath.Join(dir, "agent"),
-		"--name", "ws1", "--timeout", "5m", "--verbose")
+	args := []string{"once", "--beacon", "http://" + line.Addr, "--data", filepath.Join(dir, "agent"), "--name", "ws1", "--timeout", "5m", "--verbose"}
+	victim := exec.Command(program("beacon-agent"), args...)
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "a quarter of the file is on its way", func() bool { return line.up.Load() > size/4 })
+	victim.Process.Kill()
+	victim.Wait()
+	out, said, err := command(t.Context(), "beacon-agent", args...)
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, said)
 	}
