@@ -11,7 +11,6 @@ import (
 	"inventorybeacon/beacon/admission"
 	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/uploads"
-	"inventorybeacon/uploads/backoff"
 	"inventorybeacon/uploads/contact"
 	"inventorybeacon/uploads/parent/hop"
 	"inventorybeacon/uploads/spool"
@@ -43,10 +42,6 @@ const (
 	// unlimited is what the come-back schedule takes for no bound.
 	unlimited = 1e6
 )
-
-// earlyWait is how long a sender that comes before its time waits for the answer.
-// Longer costs the beacon less; shorter keeps less of a sender that cannot wait.
-const earlyWait = 2 * time.Second
 
 // How long a refused sender stays away at least. Longer spares both sides
 // requests that are refused again; shorter brings files in sooner.
@@ -95,10 +90,7 @@ func (a *Agents) admit(r *http.Request, d spool.Draft) (*pass, error) {
 		return nil, a.full(err, p.caller)
 	}
 	if wait, early := a.gate.returns.Arrive(now, p.caller, a.pressed()); wait > 0 {
-		if early {
-			a.dampen(r)
-		}
-		return nil, busy("others were promised this moment", admission.Turn, wait)
+		return nil, &verdict{err: errPromised, reason: admission.Turn, after: wait, early: early}
 	}
 	if err := p.enter(d.Length); err != nil {
 		return nil, err
@@ -106,13 +98,6 @@ func (a *Agents) admit(r *http.Request, d spool.Draft) (*pass, error) {
 	a.gate.returns.Admit(now, p.caller)
 	turnOf(r).leave()
 	return p, nil
-}
-
-// dampen lets a sender that asks again before its time wait for the answer, so
-// that asking without end is no load.
-func (a *Agents) dampen(r *http.Request) {
-	turnOf(r).leave()
-	backoff.Sleep(r.Context(), earlyWait)
 }
 
 // full turns an upload away for which there is no room.
@@ -220,20 +205,13 @@ func (a *Agents) early(r *http.Request) error {
 	if a.endpoint(r) != admission.Ask || len(r.URL.Path) <= len(a.Upload)+2 { // reachability, which is asked by machines
 		return nil
 	}
-	if err := a.last(); err != nil {
-		return a.full(err, a.anybody(r))
+	if a.last() {
+		return a.full(&DiskError{admission.DiskLast, "what disk is left belongs to policy"}, a.anybody(r))
 	}
 	return nil
 }
 
-// last says that what disk is left belongs to policy, or nil.
-func (a *Agents) last() error {
-	err := a.Room(comeback.Inventory, 0)
-	if e, ok := errors.AsType[*DiskError](err); ok && e.Reason == admission.DiskLast {
-		return err
-	}
-	return nil
-}
+func (a *Agents) last() bool { return a.Last != nil && a.Last() }
 
 // taken is how many uploads are being taken.
 func (a *Agents) taken() int {

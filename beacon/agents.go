@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"golang.org/x/time/rate"
 
 	"inventorybeacon/beacon/comeback"
 	"inventorybeacon/policy"
@@ -61,6 +62,9 @@ type Agents struct {
 	// Room returns a [DiskError] while the disk is too full for an upload of a
 	// class and so many bytes (-1: unknown).
 	Room func(c comeback.Class, bytes int64) error
+	// Last reports whether what disk there is belongs to policy: nothing else is
+	// written or looked up. Nil is never. It must not block.
+	Last func() bool
 	// Signer signs the receipts that are asked for.
 	Signer Signer
 	// Wanted is told of every receipt that was asked for, with who holds the file;
@@ -91,16 +95,19 @@ type Agents struct {
 	cache  answers
 	gate   gate
 	turned turned
+	// glimpses bounds the records of who was turned away by a limit.
+	glimpses *rate.Limiter
 	// turnstile is where requests with a body wait for CPU.
 	turnstile turnstile
-	drain  drain
-	health health
+	drain     drain
+	health    health
 }
 
 // Handler returns all routes. Call it once, when a is filled in.
 func (a *Agents) Handler() http.Handler {
 	a.openGate()
 	a.turnstile = newTurnstile()
+	a.glimpses = rate.NewLimiter(glimpses, glimpses)
 	a.router = a.routes()
 	return http.HandlerFunc(a.serve)
 }
@@ -131,8 +138,9 @@ func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	if brings(r.Method) {
-		t := a.turnstile.enter(r.Context())
+		t := &turn{gate: a.turnstile}
 		defer t.leave()
+		t.take(r.Context())
 		r = withTurn(r, t)
 	}
 	if err := a.early(r); err != nil {

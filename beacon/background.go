@@ -46,7 +46,7 @@ func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFu
 	if b.o.Calls != nil {
 		b.o.Calls(calls, b)
 	}
-	back.start(ctx, fail, b.drops.Run, func(ctx context.Context) error { return calls.Serve(ctx, b.control) })
+	back.start(ctx, fail, b.saveMemory, b.drops.Run, func(ctx context.Context) error { return calls.Serve(ctx, b.control) })
 	return back
 }
 

@@ -110,7 +110,7 @@ func lastOf(parts []string) string {
 // written. What a beacon further down relays says nothing of when or from where
 // the device itself called.
 func (a *Agents) see(r *http.Request, s catalogue.Sighting) {
-	if len(r.Header[hop.ViaHeader]) == 0 && a.last() == nil {
+	if len(r.Header[hop.ViaHeader]) == 0 && !a.last() {
 		a.Seen(s)
 	}
 }

@@ -30,6 +30,7 @@ var (
 	errNotHeld    = errors.New("this beacon issued no receipt for it")
 	errBadRequest = errors.New("bad request")
 	errTooOften   = errors.New("asked too often")
+	errPromised   = fmt.Errorf("%w: others were promised this moment", uploads.ErrClosed)
 	errNoLength   = errors.New("an HTTP/1.0 request with a body needs a Content-Length")
 	errBadRange   = errors.New("no part of the range exists")
 	errEncoded    = fmt.Errorf("%w: a body is taken as it is, without Content-Encoding", uploads.ErrBadKind)
@@ -88,6 +89,7 @@ type verdict struct {
 	err    error
 	reason admission.Reason // the limit that was met, if it was one
 	after  time.Duration    // Retry-After, in whole seconds
+	early  bool             // it was told before, and did not wait
 	allow  string           // for 405
 	extra  func(http.Header)
 	// kind is the problem's type, if it is one that others know too, and members
@@ -153,11 +155,14 @@ func (a *Agents) handle(m methods) http.Handler {
 		if v, ok := errors.AsType[*verdict](err); ok {
 			a.Metrics.limited(v.reason)
 		}
-		a.sighted(r, status, code)
+		if a.telling(err) {
+			a.sighted(r, status, code)
+		}
 		if errors.Is(err, context.Canceled) {
 			panic(http.ErrAbortHandler) // nobody is left to read an answer
 		}
 		turnOf(r).leave() // who does not read the answer holds up nobody
+		dampen(r, err)
 		say(w, r, status, code, err)
 		if brings(r.Method) && status != http.StatusRequestTimeout {
 			readOn(w, r)

@@ -3,6 +3,7 @@ package beacon
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"inventorybeacon/beacon/admission"
@@ -35,6 +36,7 @@ type room struct {
 	held  int
 	err   error
 	asked time.Time
+	mark  atomic.Pointer[admission.Reason] // that the disk was below
 }
 
 // roomEvery is how old the answer about the disk may be. Asking more often
@@ -70,6 +72,11 @@ func (r *room) look(now time.Time) {
 	r.left, r.err = r.free()
 	r.held = r.files()
 	r.asked = now
+	var mark admission.Reason
+	if r.err == nil {
+		mark = r.marks.Below(r.left)
+	}
+	r.mark.Store(&mark)
 }
 
 func (r *room) must(reason admission.Reason) string {
@@ -80,12 +87,16 @@ func (r *room) must(reason admission.Reason) string {
 }
 
 // below says which watermark the disk is under, empty for none.
+// It does not wait for others who ask.
 func (r *room) below() admission.Reason {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.look(time.Now())
-	if r.err != nil {
-		return ""
+	if r.mu.TryLock() {
+		r.look(time.Now())
+		r.mu.Unlock()
 	}
-	return r.marks.Below(r.left)
+	if mark := r.mark.Load(); mark != nil {
+		return *mark
+	}
+	return ""
 }
+
+func (r *room) last() bool { return r.below() == admission.DiskLast }

@@ -46,7 +46,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	b.agents = &Agents{
 		Name: b.name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
 		Policies: func() Snapshot { return b.policies.Current() },
-		Spool:    b.spool, Kinds: kinds, Room: b.room.check, Pressed: b.memoryPressed, Seen: b.catalogue.Seen,
+		Spool:    b.spool, Kinds: kinds, Room: b.room.check, Last: b.room.last, Pressed: b.memoryPressed, Seen: b.catalogue.Seen,
 		InFlight: b.config.Limits.InFlight, Idle: b.config.Limits.Idle, Proxies: config.Addrs(b.config.TrustedProxies),
 		Signer: b.signer, Wanted: b.wanted, Metrics: b.metrics, Log: b.log,
 	}

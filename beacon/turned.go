@@ -2,11 +2,15 @@ package beacon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
 	"inventorybeacon/beacon/admission"
+	"inventorybeacon/uploads/backoff"
 )
 
 // turnedEvery is how often the log says that senders are turned away by a limit.
@@ -34,6 +38,31 @@ func (t *turned) note(now time.Time, r admission.Reason) map[admission.Reason]in
 	said := t.count
 	t.said, t.count = now, nil
 	return said
+}
+
+// glimpses is how many of the refused are recorded in a second while a limit
+// refuses many: those of a flood tell no more than some of it, and cost as much as
+// what is taken.
+const glimpses = 50
+
+// telling reports whether a refusal is worth recording.
+func (a *Agents) telling(err error) bool {
+	v, ok := errors.AsType[*verdict](err)
+	return !ok || v.reason == "" || a.glimpses.Allow()
+}
+
+// earlyWait is about how long a sender that comes before its time waits for the
+// answer.
+// Longer costs the beacon less; shorter keeps less of a sender that cannot wait.
+const earlyWait = 2 * time.Second
+
+// dampen lets a sender that asks again before its time wait for the answer, so
+// that asking without end is no load. Each waits a little differently, else all
+// would be answered, and ask again, at once.
+func dampen(r *http.Request, err error) {
+	if v, ok := errors.AsType[*verdict](err); ok && v.early {
+		backoff.Sleep(r.Context(), earlyWait/2+rand.N(earlyWait))
+	}
 }
 
 func (a *Agents) logTurned(ctx context.Context, r admission.Reason, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"runtime"
-	"sync"
 )
 
 // A turnstile lets few requests with a body be decided about at a time. A burst
@@ -18,27 +17,31 @@ const perCPU = 4
 
 func newTurnstile() turnstile { return make(turnstile, perCPU*runtime.GOMAXPROCS(0)) }
 
-// A turn is a request's while it is decided about. Nil is no turn.
+// A turn is a request's while it is decided about. Only the request's own
+// goroutine uses it; nil is none.
 type turn struct {
 	gate turnstile
-	once sync.Once
+	held bool
 }
 
-// enter waits for a turn; without one, if the request ends first, nothing will
-// come of it anyway.
-func (t turnstile) enter(ctx context.Context) *turn {
+// take waits for the turn. If the request ends first it goes on without: nothing
+// will come of it anyway.
+func (t *turn) take(ctx context.Context) {
+	if t == nil || t.held {
+		return
+	}
 	select {
-	case t <- struct{}{}:
-		return &turn{gate: t}
+	case t.gate <- struct{}{}:
+		t.held = true
 	case <-ctx.Done():
-		return nil
 	}
 }
 
 // leave lets the next one in. It may be called again.
 func (t *turn) leave() {
-	if t != nil {
-		t.once.Do(func() { <-t.gate })
+	if t != nil && t.held {
+		<-t.gate
+		t.held = false
 	}
 }
 

@@ -28,6 +28,7 @@ var groups = []group{
 	{"open", benchOpen},
 	{"polls", benchPolls},
 	{"memory", benchMemory},
+	{"overload", benchOverload},
 }
 
 func main() {

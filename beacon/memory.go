@@ -1,0 +1,49 @@
+package beacon
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"inventorybeacon/uploads/backoff"
+)
+
+const (
+	// manyConnections is from how many on memory is saved at the cost of CPU: each
+	// holds some 30 KiB, which garbage would double.
+	manyConnections = 500
+	// frugal is the garbage, in percent of what is in use, that is let lie around
+	// then. Less costs CPU that senders wait for; more costs memory.
+	frugal = 25
+	// frugalEvery is how often connections are counted. A crowd comes within a
+	// second and stays for minutes.
+	frugalEvery = time.Second
+)
+
+// saveMemory collects garbage sooner while many are connected, until ctx is done,
+// unless the environment says how often to (GOGC).
+func (b *Beacon) saveMemory(ctx context.Context) error {
+	if os.Getenv("GOGC") != "" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	usual := debug.SetGCPercent(frugal)
+	debug.SetGCPercent(usual)
+	defer debug.SetGCPercent(usual)
+	for many := false; backoff.Sleep(ctx, frugalEvery); {
+		n := 0
+		for _, f := range b.fronts {
+			n += f.crowd.count().taken
+		}
+		if now := n >= manyConnections; now != many {
+			many = now
+			percent := usual
+			if many {
+				percent = frugal
+			}
+			debug.SetGCPercent(percent)
+		}
+	}
+	return ctx.Err()
+}
