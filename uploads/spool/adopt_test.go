@@ -82,6 +82,7 @@ func TestAdoptGivesBackWhatItCannotStore(t *testing.T) {
 		t.Run(string(op), func(t *testing.T) {
 			m := disktest.NewMemory()
 			s := onMemory(t, m, small())
+			s.WaitTidy() // the reserve is made
 			m.Put("unfinished/x.part", content(1, 5000))
 			failed := false
 			m.SetFault(func(o disktest.Op, name string) error {

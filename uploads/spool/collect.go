@@ -129,15 +129,18 @@ func (c *collected) room(d *Draft) error {
 	return nil
 }
 
-// wanted is how much of the body there should be room for next. One byte more
-// than is expected lets the read that follows find the end.
+// wanted is how much of the body there should be room for next: little until
+// something came, since whoever only announces much must not hold it. One byte
+// more than is expected lets the read that follows find the end.
 func (c *collected) wanted(d *Draft) int64 {
 	switch {
-	case d.Length < 0 && c.buf == nil:
-		return firstBytes / 4
+	case c.buf == nil && d.Length < 0:
+		return smallestBuffer
+	case c.buf == nil:
+		return min(d.Length+1, smallestBuffer)
 	case d.Length < 0:
 		return min(4*c.size, max(c.spool.inline+1, c.size+1))
-	case c.buf == nil:
+	case c.size < firstBytes:
 		return min(d.Length+1, firstBytes)
 	}
 	return d.Length + 1

@@ -157,15 +157,17 @@ func (s *Spool) copyUpload(l *located) error {
 		return err
 	}
 	meta := journal.AppendUpload(nil, u, true)
-	it := newItem(journal.TypeUpload, 1, meta)
-	it.buf = append(it.buf, body...)
-	it.rec.Meta = it.buf[journal.RecordHeader:][:len(meta)]
-	it.rec.BodyLen = int64(len(body))
-	it.durable = func(seg *segment, r journal.Record) []Event {
-		s.moved(seq, seg, r)
-		return nil
-	}
-	return s.append(it)
+	return s.record(func() *item {
+		it := newItem(journal.TypeUpload, 1, meta)
+		it.buf = append(it.buf, body...)
+		it.rec.Meta = it.buf[journal.RecordHeader:][:len(meta)]
+		it.rec.BodyLen = int64(len(body))
+		it.durable = func(seg *segment, r journal.Record) []Event {
+			s.moved(seq, seg, r)
+			return nil
+		}
+		return it
+	})
 }
 
 // moved makes a copy the upload's record. One that left while it was copied

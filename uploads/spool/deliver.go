@@ -145,17 +145,19 @@ func (s *Spool) note(marks []*journal.Mark) error {
 		return errors.Join(s.note(marks[:half]), s.note(marks[half:]))
 	}
 	about := s.uploadsOf(marks)
-	it := newItem(journal.TypeMarks, len(marks), meta)
-	it.durable = func(seg *segment, r journal.Record) (events []Event) {
-		for i, m := range marks {
-			m.Event = r.Seq + uint64(i)
-			if s.apply(m, seg, r.Offset) && about != nil {
-				events = append(events, eventOf(about[i], m))
+	return s.record(func() *item {
+		it := newItem(journal.TypeMarks, len(marks), meta)
+		it.durable = func(seg *segment, r journal.Record) (events []Event) {
+			for i, m := range marks {
+				m.Event = r.Seq + uint64(i)
+				if s.apply(m, seg, r.Offset) && about != nil {
+					events = append(events, eventOf(about[i], m))
+				}
 			}
+			return events
 		}
-		return events
-	}
-	return s.append(it)
+		return it
+	})
 }
 
 // uploadsOf reads what observers are to be told of the uploads of marks, as far

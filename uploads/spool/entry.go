@@ -221,7 +221,7 @@ func (s *Spool) apply(m *journal.Mark, seg *segment, offset int64) bool {
 	case m.Lost():
 		s.counters.lost[m.Reason]++
 		e.Flags |= register.Lost
-		s.losses = append(s.losses, lossRef{m.Event, e.Seq})
+		s.addLoss(lossRef{m.Event, e.Seq})
 	case m.Sort == journal.Refused:
 		s.refused(e, m.Sink)
 	case m.Sort == journal.Settled:

@@ -73,7 +73,7 @@ func (s *Spool) empty(seg *segment, c *contents) error {
 		return fmt.Errorf("copy marks: %w", err)
 	}
 	for _, cut := range c.cuts {
-		if err := s.append(cutItem(cut)); err != nil {
+		if err := s.record(func() *item { return cutItem(cut) }); err != nil {
 			return fmt.Errorf("copy cut: %w", err)
 		}
 	}
@@ -193,14 +193,16 @@ func (s *Spool) copyPart(marks []markOf, read []*journal.Mark) error {
 	if half := len(marks) / 2; len(meta) > maxMeta && len(marks) > fewMarks {
 		return errors.Join(s.copyPart(marks[:half], read[:half]), s.copyPart(marks[half:], read[half:]))
 	}
-	it := newItem(journal.TypeMarks, 1, meta)
-	it.durable = func(seg *segment, r journal.Record) []Event {
-		for _, m := range read {
-			s.moveMark(m, seg, r.Offset)
+	return s.record(func() *item {
+		it := newItem(journal.TypeMarks, 1, meta)
+		it.durable = func(seg *segment, r journal.Record) []Event {
+			for _, m := range read {
+				s.moveMark(m, seg, r.Offset)
+			}
+			return nil
 		}
-		return nil
-	}
-	return s.append(it)
+		return it
+	})
 }
 
 // moveMark takes note of where a copy of a mark is. Of marks that only now turn

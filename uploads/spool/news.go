@@ -145,6 +145,15 @@ func (s *Spool) learn(m *journal.Mark, seg *segment, offset int64) {
 // A lossRef says which event is a loss, and of which upload.
 type lossRef struct{ event, seq uint64 }
 
+// addLoss enters a loss, usually the last one.
+func (s *Spool) addLoss(l lossRef) {
+	at := len(s.losses)
+	for at > 0 && s.losses[at-1].event > l.event {
+		at--
+	}
+	s.losses = slices.Insert(s.losses, at, l)
+}
+
 // Losses returns up to limit losses with a Seq above after, in the order of Seq.
 func (s *Spool) Losses(after uint64, limit int) ([]Event, error) {
 	live := s.locateLosses(after, limit) // first: what is just being freed is then in both

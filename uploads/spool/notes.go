@@ -84,7 +84,7 @@ func (r *replayer) noteKept(e *entry, n *news) {
 	}
 	if n.lost {
 		e.Flags |= register.Lost
-		s.losses = append(s.losses, lossRef{n.event, n.seq})
+		s.addLoss(lossRef{n.event, n.seq})
 	}
 	if n.left {
 		e.Flags |= register.Left

@@ -54,6 +54,7 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.findStrangers()
+	s.spendIfFull()
 	if err := s.makeLayout(version); err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (s *Spool) findSegments() (found []*segment, err error) {
 func (s *Spool) findStrangers() {
 	known := map[string]func(base string) bool{
 		".": func(base string) bool {
-			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, segmentDir, blobDir, receiptsDir, UnfinishedDir}, base)
+			return slices.Contains([]string{"lock", versionFile, versionFile + tempSuffix, reserveFile, reserveFile + tempSuffix, segmentDir, blobDir, receiptsDir, UnfinishedDir}, base)
 		},
 		receiptsDir: receipts.IsOurs,
 		blobDir:     func(base string) bool { return isBlobName(base, blobSuffix) || isBlobName(base, tempSuffix) },

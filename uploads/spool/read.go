@@ -216,19 +216,6 @@ func (r *markReader) read(m markAt) (*journal.Mark, error) {
 	return nil, &damageError{fmt.Errorf("event %d is not where it was", m.event)}
 }
 
-// receipt reads the whole of who has an upload.
-func (s *Spool) receipt(l *located) (uploads.Receipt, error) {
-	u, err := s.readUpload(l)
-	if err != nil {
-		return uploads.Receipt{}, err
-	}
-	marks, err := s.readMarks(l.marks)
-	if err != nil {
-		return uploads.Receipt{}, err
-	}
-	return receiptOf(u, marks), nil
-}
-
 // recentUploads are kept in memory: what was accepted last is what is asked for
 // next. More would save reads of a relay that is further behind; each takes about
 // 500 bytes.

@@ -38,7 +38,6 @@ type replayer struct {
 	byGeneration map[uint64]*segment
 	indexes      map[*segment]*journal.Index // of segments whose records the verdict does not list
 	glance       journal.Glance
-	names        []byte
 	stray        map[uint64]entry  // entries that come out of order
 	blobNames    map[uint64]string // of bodies in files of their own
 	damaged      []found

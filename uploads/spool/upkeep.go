@@ -58,6 +58,9 @@ func (s *Spool) keepUp() {
 func (s *Spool) tidy() {
 	s.tidyNow()
 	s.stock()
+	if s.pace() == nil {
+		s.restoreReserve()
+	}
 	s.prune(time.Now())
 }
 

@@ -44,6 +44,8 @@ type Memory struct {
 	dirs  map[string]bool
 	fault Fault
 	dead  bool
+	full  bool // there is no room but room, and what removed files leave
+	room  int64
 }
 
 type inode struct {
@@ -328,8 +330,36 @@ func (m *Memory) SyncDir(name string) error {
 	return nil
 }
 
+// Fill has others take all the room there is, until Relieve.
+func (m *Memory) Fill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full, m.room = true, m.used()
+}
+
+// Relieve ends that.
+func (m *Memory) Relieve() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = false
+}
+
+func (m *Memory) used() (n int64) {
+	for _, i := range m.names {
+		n += int64(len(i.data))
+	}
+	return n
+}
+
 // Free implements [disk.Disk].
-func (m *Memory) Free() (int64, error) { return 1 << 30, nil }
+func (m *Memory) Free() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.full {
+		return max(0, m.room-m.used()), nil
+	}
+	return 1 << 30, nil
+}
 
 // Close implements [disk.Disk].
 func (m *Memory) Close() error { return nil }
@@ -365,6 +395,9 @@ func (f *memoryFile) WriteAt(b []byte, off int64) (int, error) {
 	}
 	if err != nil {
 		b = b[:len(b)/2]
+	}
+	if grown := off + int64(len(b)) - int64(len(f.i.data)); f.m.full && grown > 0 && grown > f.m.room-f.m.used() {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: disk.ErrFull}
 	}
 	w := write{off, slices.Clone(b)}
 	f.i.data = apply(f.i.data, w)

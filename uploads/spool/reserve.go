@@ -1,0 +1,68 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+
+	"inventorybeacon/uploads/spool/disk"
+)
+
+const (
+	reserveFile = "reserve"
+	// reserveBytes are kept from uploads, for the records with which the spool
+	// itself makes room: what was delivered, and where the journal was cut. More
+	// outlasts more of them on a full disk; less leaves more to others.
+	reserveBytes = 1 << 20
+	// reserveShare of the free disk is the most that the reserve takes.
+	reserveShare = 4
+)
+
+// record appends what the spool has to say itself. If the disk is full, the
+// reserve is spent on it. build is called again for another try.
+func (s *Spool) record(build func() *item) error {
+	err := s.append(build())
+	if disk.IsFull(err) && s.spendReserve() {
+		err = s.append(build())
+	}
+	return err
+}
+
+// spendReserve gives the disk back what was kept for bad times; false if there
+// was nothing.
+func (s *Spool) spendReserve() bool {
+	err := s.disk.Remove(reserveFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.log.Error("reserve not given back", "err", err)
+		}
+		return false
+	}
+	s.log.Warn("the disk is full: the spool lives on its reserve")
+	return true
+}
+
+// spendIfFull makes room for an open that may have to write before anything can
+// be delivered.
+func (s *Spool) spendIfFull() {
+	if free, err := s.disk.Free(); err == nil && free < s.reserveSize() {
+		s.spendReserve()
+	}
+}
+
+// restoreReserve makes the reserve unless there is one, or no room for it.
+func (s *Spool) restoreReserve() {
+	f, err := s.disk.Open(reserveFile)
+	if err == nil {
+		f.Close()
+		return
+	}
+	size := s.reserveSize()
+	if free, err := s.disk.Free(); err != nil || free < reserveShare*size {
+		return
+	}
+	if err := writeFile(s.disk, reserveFile, make([]byte, size)); err != nil && !disk.IsFull(err) {
+		s.log.Warn("no reserve made", "err", err)
+	}
+}
+
+func (s *Spool) reserveSize() int64 { return min(reserveBytes, s.o.SegmentBytes) }

@@ -1,0 +1,82 @@
+package spool_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/spool"
+	"inventorybeacon/uploads/spool/disk/disktest"
+)
+
+// TestOutboxOnFullDiskReopens: others filled the disk, and the agent was killed.
+// It opens, delivers what it has, and takes uploads again when there is room; what
+// stands in the way of the twin is that there is no reserve.
+func TestOutboxOnFullDiskReopens(t *testing.T) {
+	for _, reserve := range []bool{true, false} {
+		t.Run(fmt.Sprint(reserve), func(t *testing.T) {
+			m := disktest.NewMemory()
+			s := onMemory(t, m, small())
+			ids := fill(t, s, 0, 5, 3000)
+			s.WaitTidy()
+			m = m.Kill()
+			if !reserve {
+				m.Delete("reserve")
+			}
+			m.Fill()
+			o := small()
+			o.Disk = m
+			s, err := spool.Open(t.TempDir(), o)
+			if !reserve {
+				if !errors.Is(err, uploads.ErrFull) {
+					t.Fatalf("open without a reserve: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			expect(t, s, ids)
+			if _, err := s.Accept(t.Context(), draft(t, "big.ndi"), bytes.NewReader(content(9, 600<<10))); !errors.Is(err, uploads.ErrFull) {
+				t.Errorf("a file on a full disk: %v", err)
+			}
+			deliverAll(t, s, "up")
+			if st := s.Stats(); st.Pending != 0 {
+				t.Errorf("stats %+v", st)
+			}
+			m.Relieve()
+			accept(t, s, "later.ndi", content(10, 60<<10))
+			for i := 0; m.Contents("reserve") == nil; i++ {
+				accept(t, s, fmt.Sprintf("more%d.ndi", i), content(11+i, 60<<10))
+				deliverAll(t, s, "up")
+				s.WaitTidy()
+			}
+		})
+	}
+}
+
+// TestMarksAreRecordedOnTheReserve: uploads have filled the disk to its end;
+// what is delivered then makes room.
+func TestMarksAreRecordedOnTheReserve(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	fill(t, s, 0, 3, 50<<10)
+	s.WaitTidy()
+	m.Fill()
+	for i := 0; ; i++ {
+		_, err := s.Accept(t.Context(), draft(t, fmt.Sprintf("x%d.ndi", i)), bytes.NewReader(content(100+i, 3000)))
+		if errors.Is(err, uploads.ErrFull) {
+			break
+		}
+		if err != nil || i == 1000 {
+			t.Fatalf("upload %d: %v", i, err)
+		}
+	}
+	deliverAll(t, s, "up")
+	if st := s.Stats(); st.Pending != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
