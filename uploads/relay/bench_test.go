@@ -1,14 +1,18 @@
 package relay_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/relay"
+	"inventorybeacon/uploads/spool"
 	"inventorybeacon/uploads/uploadstest"
 )
 
@@ -27,6 +31,9 @@ func benchDir(b *testing.B) string {
 }
 
 const benchFiles = 4000
+
+// backlogFiles is a million in the long form.
+const backlogFiles = 200_000
 
 // BenchmarkRelayToDirectory shows how fast a backlog of 4,000 files of 50 KB
 // drains into a directory, beside 16 workers that sync each file.
@@ -117,4 +124,79 @@ func syncOne(dir string, i int, data []byte) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// backlog is a queue of a million files that nobody holds in memory.
+type backlog struct {
+	*queue
+	files, devices uint64
+}
+
+func (q backlog) Keys(_ string, after uint64, limit int, out []spool.Key) []spool.Key {
+	for seq := after + 1; seq <= q.files && limit > 0; seq, limit = seq+1, limit-1 {
+		kind := "Logs"
+		if seq%16 == 0 {
+			kind = "Inventories"
+		}
+		out = append(out, spool.Key{Seq: seq, Kind: kind, Size: 50_000, Source: seq * 2654435761 % q.devices})
+	}
+	return out
+}
+
+func (q backlog) Pending(_ string, after uint64, _ int) []uploads.Upload {
+	return []uploads.Upload{{Seq: after + 1}}
+}
+
+func (q backlog) Deliver(string, []spool.Mark) error { return nil }
+
+// BenchmarkRelayOfBacklog shows what a backlog of a million files costs a relay, in
+// time for each file and in memory, whatever the number of devices.
+func BenchmarkRelayOfBacklog(b *testing.B) {
+	for _, devices := range []uint64{1, 1000, 1 << 40} {
+		b.Run(fmt.Sprintf("devices=%d", devices), func(b *testing.B) {
+			for range b.N {
+				q := backlog{newQueue(), backlogFiles, devices}
+				s := &counting{done: make(chan struct{}), want: q.files}
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				r := relay.New(relay.Options{Name: "centre", Queue: q, Sink: s, Workers: 4, PerLine: 64})
+				ctx, cancel := context.WithCancel(b.Context())
+				done := make(chan error, 1)
+				s.half = func() {
+					runtime.GC()
+					runtime.ReadMemStats(&after)
+				}
+				go func() { done <- r.Run(ctx) }()
+				<-s.done
+				cancel()
+				<-done
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB")
+			}
+		})
+	}
+}
+
+// counting takes everything, and looks at the memory half-way.
+type counting struct {
+	mu      sync.Mutex
+	n, want uint64
+	half    func()
+	done    chan struct{}
+}
+
+func (*counting) Group() int { return 64 }
+
+func (s *counting) Deliver(_ context.Context, parcels []uploads.Parcel) []uploads.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.n
+	s.n += uint64(len(parcels))
+	if was < s.want/2 && s.n >= s.want/2 {
+		s.half()
+	}
+	if was < s.want && s.n >= s.want {
+		close(s.done)
+	}
+	return make([]uploads.Delivery, len(parcels))
 }

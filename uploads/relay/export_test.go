@@ -1,7 +1,8 @@
 package relay
 
-// SetWindow makes the window so small that a test can fill it. Call it before Run.
-func (r *Relay) SetWindow(files int) { r.plan.window = files }
+// SetWindow makes the window, and what is asked for at once, so small that a test
+// can fill them. Call it before Run.
+func (r *Relay) SetWindow(files, chunk int) { r.plan.window, r.chunk = files, chunk }
 
 // Planned returns how many files the relay holds in memory.
 func (r *Relay) Planned() int {

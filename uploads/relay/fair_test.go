@@ -208,8 +208,10 @@ type tardy struct {
 }
 
 func (q *tardy) Keys(_ string, after uint64, limit int, out []spool.Key) []spool.Key {
-	for _, u := range q.Pending("", after, 1<<30) {
-		if !q.hidden[u.Seq] && limit > 0 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, u := range q.held {
+		if u.Seq > after && !q.hidden[u.Seq] && limit > 0 {
 			limit--
 			out = append(out, spool.KeyOf(u))
 		}
@@ -226,10 +228,11 @@ func (q *tardy) Late(string) []spool.Key {
 }
 
 // show makes a hidden file visible.
-func (q *tardy) show(u uploads.Upload) {
+func (q *tardy) show(seq uint64) {
+	u := q.Pending("", seq-1, 1)[0]
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.hidden, u.Seq)
+	q.hidden[seq] = false
 	q.late = append(q.late, spool.KeyOf(u))
 	select {
 	case q.added <- struct{}{}:
@@ -246,9 +249,10 @@ func TestRelayWindowLosesNothing(t *testing.T) {
 		hide := rapid.SliceOfN(rapid.IntRange(0, 9), len(files), len(files)).Draw(rt, "hidden")
 		fails := rapid.SliceOfN(rapid.IntRange(0, 9), len(files), len(files)).Draw(rt, "fails")
 		window, group := rapid.IntRange(1, 30).Draw(rt, "window"), rapid.IntRange(1, 4).Draw(rt, "group")
+		chunk, first := rapid.IntRange(1, 50).Draw(rt, "chunk"), rapid.IntRange(0, len(files)).Draw(rt, "first")
 		o := relay.Options{Name: "centre", Backoff: certain}
 		o.Workers, o.PerLine = rapid.IntRange(1, 6).Draw(rt, "workers"), rapid.IntRange(1, 5).Draw(rt, "per line")
-		most, left := 0, 0
+		most, left, kept := 0, 0, 0
 		var st relay.Status
 		var tries []try
 		synctest.Test(t, func(t *testing.T) {
@@ -264,33 +268,43 @@ func TestRelayWindowLosesNothing(t *testing.T) {
 				}
 				return nil
 			}
-			for i, line := range files {
-				if hide[i] == 1 {
-					q.hidden[uint64(i+1)] = true
-				}
-				q.add(t, fmt.Sprintf("PC%d", line%6), []string{"Inventories", "Logs"}[line/6], i)
+			for i := range hide {
+				q.hidden[uint64(i+1)] = hide[i] == 1
 			}
-			held := q.Pending("", 0, len(files))
+			add := func(i int) {
+				q.add(t, fmt.Sprintf("PC%d", files[i]%6), []string{"Inventories", "Logs"}[files[i]/6], i)
+			}
+			for i := range first {
+				add(i)
+			}
 			o.Queue, o.Sink = q, s
 			r := relay.New(o)
-			r.SetWindow(window)
+			r.SetWindow(window, chunk)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- r.Run(ctx) }()
 			defer func() { cancel(); <-done }()
-			for _, u := range held {
+			for i := range files {
 				time.Sleep(200 * time.Millisecond)
 				most = max(most, r.Planned())
-				if hide[u.Seq-1] == 1 {
-					q.show(u)
+				if first+i < len(files) { // as it goes
+					add(first + i)
+				}
+				if hide[i] == 1 && i < first {
+					q.show(uint64(i + 1))
+				}
+			}
+			for i := range files {
+				if q.hidden[uint64(i+1)] {
+					q.show(uint64(i + 1))
 				}
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			tries, left, st = s.tries, q.left(), r.Status()
+			tries, left, st, kept = s.tries, q.left(), r.Status(), r.Planned()
 		})
-		if st.Waiting != 0 || st.InFlight != 0 || left != 0 {
-			rt.Fatalf("%d left, %+v", left, st)
+		if st.Waiting != 0 || st.InFlight != 0 || left != 0 || kept != 0 {
+			rt.Fatalf("%d left, %d remembered, %+v", left, kept, st)
 		}
 		checkWindow(rt, tries, hide, o.PerLine, len(files))
 		if bound := 2*(window+o.Workers*group) + 64; most > bound {

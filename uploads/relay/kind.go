@@ -9,8 +9,9 @@ import (
 // take with those of others by weight.
 type kind struct {
 	weight int64
-	ready  ring // lines whose head may go
-	flying int  // files
+	lines  map[uint64]*line // by source
+	ready  ring             // lines whose head may go
+	flying int              // files
 	// spent is what was sent, in bytes by weight: the kind that spent least goes
 	// next.
 	spent int64
@@ -22,6 +23,7 @@ type kind struct {
 	behind  bool   // the window had no room for some behind the cursor
 	seeking bool   // a scan under way is to find them
 	starved bool   // the window had no room for a line's next file
+	seekers int    // its lines that a scan under way is to find more of
 	budget  int    // files that a scan under way may add to lines that have more
 }
 
@@ -45,6 +47,15 @@ func (k *kind) pay(size int64) { k.spent += (fileCost + size) / k.weight }
 const maxKinds = 64
 
 func (p *plan) kind(name string) *kind {
+	if name == p.lastName && p.lastKind != nil { // as it mostly is
+		return p.lastKind
+	}
+	k := p.findKind(name)
+	p.lastName, p.lastKind = name, k
+	return k
+}
+
+func (p *plan) findKind(name string) *kind {
 	k := p.kinds[name]
 	if k == nil {
 		if len(p.kinds) >= maxKinds {
@@ -53,7 +64,7 @@ func (p *plan) kind(name string) *kind {
 				return k
 			}
 		}
-		k = &kind{weight: weights[name]}
+		k = &kind{weight: weights[name], lines: map[uint64]*line{}}
 		if k.weight == 0 {
 			k.weight = otherWeight
 		}
@@ -93,6 +104,27 @@ func (p *plan) enter(l *line) {
 		l.kind.spent = max(l.kind.spent, p.spent)
 	}
 	l.kind.ready.push(l)
+}
+
+// allLines are the lines of all kinds.
+func (p *plan) allLines() iter.Seq[*line] {
+	return func(yield func(*line) bool) {
+		for _, k := range p.byKind {
+			for _, l := range k.lines {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (p *plan) readyCount() int {
+	n := p.last.n
+	for _, k := range p.byKind {
+		n += k.ready.n
+	}
+	return n
 }
 
 // readyLines are the lines whose head may go, unless its kind was asked to wait.

@@ -6,23 +6,13 @@ import (
 	"iter"
 	"slices"
 	"time"
-
-	"inventorybeacon/uploads/spool"
 )
 
-// A lineKey names the files of one device, or of one sender where the device is
-// unknown, and one kind.
-type lineKey struct {
-	source uint64
-	kind   string
-}
-
-func keyOf(k spool.Key) lineKey { return lineKey{k.Source, k.Kind} }
-
-// A line is the files of one key that are planned.
+// A line is the files of one kind and device, or sender where the device is
+// unknown, that are planned.
 type line struct {
-	key    lineKey
 	kind   *kind
+	source uint64
 	queue  []*item // oldest first
 	behind []*item // deferred; tried when queue is empty
 	flying int     // files
@@ -38,11 +28,13 @@ type line struct {
 	index      int
 }
 
-// An item is one file that waits. Its trouble starts at zero.
+// An item is one file that waits. Its trouble starts at zero. Its line may go and
+// come while it is elsewhere.
 type item struct {
 	seq      uint64
 	size     int64
-	line     lineKey
+	kind     *kind
+	source   uint64
 	trouble  *trouble
 	deferred bool
 }
@@ -75,6 +67,9 @@ func (l *line) insert(it *item) {
 	at, _ := slices.BinarySearchFunc(l.queue, it.seq, func(q *item, seq uint64) int { return cmp.Compare(q.seq, seq) })
 	l.queue = slices.Insert(l.queue, at, it)
 }
+
+// at returns the line the file is in.
+func (it *item) at() *line { return it.kind.lines[it.source] }
 
 func (it *item) next() time.Time {
 	if it.trouble == nil {

@@ -25,10 +25,12 @@ type plan struct {
 
 	kinds  map[string]*kind
 	byKind []*kind
-	spent  int64 // by the kind that went last
-	lines  map[lineKey]*line
-	last   ring     // lines whose head is deferred: behind the rest
-	later  lineHeap // lines whose head waits for a time
+	// The kind asked for last.
+	lastName string
+	lastKind *kind
+	spent    int64    // by the kind that went last
+	last     ring     // lines whose head is deferred: behind the rest
+	later    lineHeap // lines whose head waits for a time
 
 	// The window.
 	window  int                 // files of one kind
@@ -36,7 +38,8 @@ type plan struct {
 	long    map[*line]struct{}  // lines with more than is planned
 	top     uint64              // no file up to here is unheard of
 	seekers int                 // lines that a scan under way is to find more of
-	hungry  bool                // such a line has nothing left to send
+	seeking int                 // kinds likewise
+	hungry  int                 // times such a line had nothing left to send
 
 	composing uint64 // the batch being made
 	flying    int    // files
@@ -53,7 +56,7 @@ type plan struct {
 	suspects []*item   // failed since the last success
 	// The round of the latest failure since the last success.
 	failedSource map[uint64]uint64
-	failedKind   map[string]uint64
+	failedKind   map[*kind]uint64
 }
 
 // deferAfter is how often a file fails while others pass before it moves behind
@@ -71,7 +74,7 @@ const batchBytes = 64 << 20
 
 func newPlan(b backoff.Backoff) *plan {
 	p := &plan{
-		backoff: b, group: 1, perLine: 1, window: windowFiles, kinds: map[string]*kind{}, lines: map[lineKey]*line{},
+		backoff: b, group: 1, perLine: 1, window: windowFiles, kinds: map[string]*kind{},
 		known: map[uint64]struct{}{}, long: map[*line]struct{}{},
 	}
 	p.healthy()
@@ -81,14 +84,14 @@ func newPlan(b backoff.Backoff) *plan {
 // add plans a file.
 func (p *plan) add(k spool.Key) {
 	p.known[k.Seq] = struct{}{}
-	p.offer(&item{seq: k.Seq, size: k.Size, line: keyOf(k)}, time.Time{})
+	p.offer(&item{seq: k.Seq, size: k.Size, kind: p.kind(k.Kind), source: k.Source}, time.Time{})
 }
 
-func (p *plan) line(k lineKey) *line {
-	l := p.lines[k]
+func lineOf(it *item) *line {
+	l := it.at()
 	if l == nil {
-		l = &line{key: k, kind: p.kind(k.kind)}
-		p.lines[k] = l
+		l = &line{kind: it.kind, source: it.source}
+		it.kind.lines[it.source] = l
 	}
 	return l
 }
@@ -139,8 +142,8 @@ func (p *plan) probe(now time.Time) []*item {
 func (p *plan) compareProbes(a, b *line) int {
 	x, y := a.head(), b.head()
 	return cmp.Or(
-		cmp.Compare(p.failedSource[a.key.source], p.failedSource[b.key.source]),
-		cmp.Compare(p.failedKind[a.key.kind], p.failedKind[b.key.kind]),
+		cmp.Compare(p.failedSource[a.source], p.failedSource[b.source]),
+		cmp.Compare(p.failedKind[a.kind], p.failedKind[b.kind]),
 		compareBool(x.deferred, y.deferred),
 		cmp.Compare(x.seq, y.seq),
 	)
@@ -182,7 +185,7 @@ func (p *plan) launch(items []*item, now time.Time) []*item {
 		p.flying += len(items)
 	}
 	for _, it := range items {
-		p.place(p.lines[it.line], now)
+		p.place(it.at(), now)
 	}
 	return items
 }
@@ -210,7 +213,7 @@ func (p *plan) remove(it *item, now time.Time) {
 	if it.deferred {
 		p.behind--
 	} else {
-		p.lines[it.line].kind.planned--
+		it.at().kind.planned--
 	}
 	if it.trouble != nil && it.trouble.suspect {
 		p.suspects = slices.DeleteFunc(p.suspects, func(s *item) bool { return s == it })
@@ -224,7 +227,7 @@ func (p *plan) forget(seq uint64) { delete(p.known, seq) }
 // land makes room in the line of a flying file.
 func (p *plan) land(it *item, now time.Time) {
 	p.flying--
-	l := p.lines[it.line]
+	l := it.at()
 	l.flying--
 	l.kind.flying--
 	p.noteHunger(l)
@@ -233,7 +236,7 @@ func (p *plan) land(it *item, now time.Time) {
 
 func (p *plan) noteHunger(l *line) {
 	if l.more != 0 && len(l.queue) == 0 {
-		p.hungry = true
+		p.hungry++
 	}
 }
 
@@ -252,12 +255,12 @@ func (p *plan) passed(now time.Time) {
 
 func (p *plan) healthy() {
 	p.failures, p.until, p.suspects = 0, time.Time{}, nil
-	p.failedSource, p.failedKind = map[uint64]uint64{}, map[string]uint64{}
+	p.failedSource, p.failedKind = map[uint64]uint64{}, map[*kind]uint64{}
 }
 
 // reconsider moves a waiting file whose own failures have grown.
 func (p *plan) reconsider(it *item, now time.Time) {
-	l := p.lines[it.line]
+	l := it.at()
 	p.unplace(l)
 	if i := slices.Index(l.queue, it); i >= 0 { // else it is flying, or deferred already
 		l.queue = slices.Delete(l.queue, i, i+1)
@@ -277,7 +280,7 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 		t.suspect = true
 		p.suspects = append(p.suspects, it)
 	}
-	l := p.lines[it.line]
+	l := it.at()
 	if after > 0 {
 		l.kind.asked = latest(l.kind.asked, now.Add(after))
 	}
@@ -286,7 +289,7 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 		p.failures++
 		p.round++
 	}
-	p.failedSource[it.line.source], p.failedKind[it.line.kind] = p.round, p.round
+	p.failedSource[it.source], p.failedKind[it.kind] = p.round, p.round
 	p.unplace(l)
 	p.putBack(l, it)
 	p.land(it, now)
@@ -359,7 +362,7 @@ func (p *plan) reoffer(all bool, now time.Time) {
 
 // offer puts a file that was out of its line back where it belongs.
 func (p *plan) offer(it *item, now time.Time) {
-	l := p.line(it.line)
+	l := lineOf(it)
 	l.kind.planned++
 	p.waiting++
 	if l.head() != nil && !l.head().deferred && l.head().seq < it.seq {
@@ -382,7 +385,7 @@ func (p *plan) pardon(which func(seq uint64) bool, now time.Time) (n int) {
 		}
 		return false
 	})
-	for _, l := range p.lines {
+	for l := range p.allLines() {
 		n += p.pardonLine(l, which, now)
 	}
 	for _, it := range pardoned {
@@ -491,7 +494,7 @@ func (p *plan) unplace(l *line) {
 // drop forgets a line that has nothing left.
 func (p *plan) drop(l *line) {
 	if l.files() == 0 && l.more == 0 {
-		delete(p.lines, l.key)
+		delete(l.kind.lines, l.source)
 	}
 }
 

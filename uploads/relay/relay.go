@@ -104,6 +104,7 @@ type Relay struct {
 	marked    chan error
 	nudges    chan struct{}
 	keys      []spool.Key // kept for the next scan
+	chunk     int         // keys asked for at once
 	throttle  *rate.Limiter
 	unmarked  []spool.Mark
 	marking   []spool.Mark // on their way to the disk
@@ -134,7 +135,7 @@ func New(o Options) *Relay {
 		p.perKind = o.PerKind
 	}
 	return &Relay{
-		o: o, plan: p, status: Status{Sink: o.Name}, throttle: newThrottle(o.Bandwidth),
+		o: o, plan: p, status: Status{Sink: o.Name}, throttle: newThrottle(o.Bandwidth), chunk: loadChunk,
 		results: make(chan result, o.Workers), marked: make(chan error, 1), nudges: make(chan struct{}, 1),
 	}
 }
@@ -247,7 +248,7 @@ func (r *Relay) loop(ctx context.Context, workers *sync.WaitGroup) error {
 
 // loadChunk is how many keys are asked for at once: enough to make the call
 // cheap, few enough not to keep uploads waiting.
-const loadChunk = 1024
+const loadChunk = 512
 
 // load plans what the window has room for, if something was added to the queue
 // or room became.
@@ -264,11 +265,11 @@ func (r *Relay) load(added bool) {
 	}
 	from := r.plan.begin()
 	for {
-		r.keys = r.o.Queue.Keys(r.o.Name, from, loadChunk, r.keys[:0])
+		r.keys = r.o.Queue.Keys(r.o.Name, from, r.chunk, r.keys[:0])
 		if len(r.keys) > 0 {
 			from = r.plan.scan(r.keys)
 		}
-		if len(r.keys) < loadChunk {
+		if len(r.keys) < r.chunk {
 			break
 		}
 	}

@@ -76,7 +76,7 @@ func (p *plan) troubles() []Trouble {
 	for _, it := range p.aside {
 		out = append(out, it.report("set aside"))
 	}
-	for _, l := range p.lines {
+	for l := range p.allLines() {
 		for _, it := range l.behind {
 			out = append(out, it.report("deferred"))
 		}
@@ -98,7 +98,7 @@ func (p *plan) troubled() (out []uint64) {
 	for _, it := range p.aside {
 		out = append(out, it.seq)
 	}
-	for _, l := range p.lines {
+	for l := range p.allLines() {
 		for _, it := range l.behind {
 			out = append(out, it.seq)
 		}

@@ -39,13 +39,21 @@ func (p *plan) crowded(l *line) bool {
 func (p *plan) roomy(k *kind) bool { return (k.behind || k.starved) && 4*k.planned <= 3*p.window }
 
 // wants reports whether a scan would find room for what it finds.
-func (p *plan) wants() bool { return p.hungry || slices.ContainsFunc(p.byKind, p.roomy) }
+//
+// One line of many that has nothing left to send is no reason yet: it would have to
+// wait for its turn anyhow.
+func (p *plan) wants() bool {
+	return p.hungry > len(p.long)/8 || p.hungry > 0 && p.readyCount() < lineFiles || slices.ContainsFunc(p.byKind, p.roomy)
+}
 
 // begin starts a scan and returns behind which number.
 func (p *plan) begin() uint64 {
 	from := p.top
+	p.seeking, p.seekers, p.hungry = 0, 0, 0
 	for _, k := range p.byKind {
+		k.seekers = 0
 		if k.seeking = k.behind && p.roomy(k); k.seeking {
+			p.seeking++
 			from = min(from, k.cursor)
 		}
 		k.starved = k.starved && !p.roomy(k)
@@ -53,22 +61,25 @@ func (p *plan) begin() uint64 {
 			k.budget = (k.budget + 1) / 2 // the rest is for lines that have nothing in the window
 		}
 	}
-	p.seekers = 0
 	for l := range p.long {
 		if l.wanting = 2*len(l.queue) <= p.share(l.kind); l.wanting {
 			p.seekers++
+			l.kind.seekers++
 			from = min(from, l.more-1)
 		}
 	}
-	p.hungry = false
 	return from
 }
 
 // scan plans keys, in their order, as far as there is room, and returns behind
-// which number to go on.
+// which number to go on: behind all that were ever looked at, once nobody looks for
+// anything among those.
 func (p *plan) scan(keys []spool.Key) uint64 {
 	var at uint64
 	for _, k := range keys {
+		if p.seekers == 0 && p.seeking == 0 && k.Seq <= p.top {
+			continue
+		}
 		p.consider(k)
 		at = k.Seq
 	}
@@ -77,20 +88,25 @@ func (p *plan) scan(keys []spool.Key) uint64 {
 			k.cursor = max(k.cursor, at)
 		}
 	}
-	if p.sought() {
-		at = max(at, p.top) // in between is nothing that anybody looks for
+	if p.sought(at) {
+		at = max(at, p.top)
 	}
 	p.top = max(p.top, at)
 	return at
 }
 
-func (p *plan) sought() bool {
+// sought reports whether nobody looks for anything between at and the top: of a
+// kind that is behind, what is there has to wait.
+func (p *plan) sought(at uint64) bool {
 	for _, k := range p.byKind {
-		if k.seeking && k.cursor < p.top {
+		switch {
+		case k.seeking && k.cursor < p.top:
+			return false
+		case k.seekers > 0 && !(k.behind && !k.seeking && at >= k.cursor):
 			return false
 		}
 	}
-	return p.seekers == 0
+	return true
 }
 
 // end finishes a scan that came to the end of the queue: whoever still looks for
@@ -115,13 +131,15 @@ func (p *plan) end() {
 func (p *plan) found(l *line) {
 	if l.wanting {
 		l.wanting = false
+		l.kind.seekers--
 		p.seekers--
 	}
 }
 
 // consider plans a file, unless it is planned or there is no room.
 func (p *plan) consider(key spool.Key) {
-	k, l := p.kind(key.Kind), p.lines[keyOf(key)]
+	k := p.kind(key.Kind)
+	l := k.lines[key.Source]
 	_, known := p.known[key.Seq]
 	switch {
 	case key.Seq > k.cursor:
@@ -146,13 +164,24 @@ func (p *plan) considerNew(key spool.Key, k *kind, l *line, known bool) {
 	case known:
 	case l != nil && (l.more != 0 && !l.wanting || p.crowded(l)):
 		p.skip(l, key.Seq)
+	case k.planned >= p.window && l != nil:
+		k.starved = true
+		p.skip(l, key.Seq)
 	case k.planned >= p.window:
-		k.behind, k.seeking = true, false
+		p.block(k)
 		return
 	default:
 		p.add(key)
 	}
 	k.cursor = key.Seq
+}
+
+// block leaves the files of a kind behind its cursor for a later scan.
+func (p *plan) block(k *kind) {
+	if k.seeking {
+		p.seeking--
+	}
+	k.behind, k.seeking = true, false
 }
 
 // skip notes that a line's files from seq on are not planned.
@@ -167,7 +196,8 @@ func (p *plan) skip(l *line, seq uint64) {
 // late plans a file that the queue did not show when its turn was, or notes that
 // it is there.
 func (p *plan) late(key spool.Key) {
-	k, l := p.kind(key.Kind), p.lines[keyOf(key)]
+	k := p.kind(key.Kind)
+	l := k.lines[key.Source]
 	_, known := p.known[key.Seq]
 	switch {
 	case known, key.Seq > p.top, k.behind && key.Seq > k.cursor: // it is, or will be
