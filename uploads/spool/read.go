@@ -6,7 +6,6 @@ import (
 	"io"
 	"sync"
 
-	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/register"
