@@ -42,7 +42,7 @@ func TestExampleParses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Listeners) != 2 || c.Listeners[1].TLS.MinVersion != "1.3" || len(c.Relay) != 3 || c.Relay[1].IsRequired() || !c.Relay[2].IsRequired() {
+	if len(c.Listeners) != 2 || c.Listeners[1].TLS.MinVersion != "1.3" || len(c.Relay) != 5 || c.Relay[1].IsRequired() || !c.Relay[2].IsRequired() {
 		t.Errorf("%+v", c)
 	}
 	if k, ok := c.UploadKinds().ByFolder("printers"); !ok || k.MaxBytes != 10<<20 || k.Extensions[0] != ".csv" {
