@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"inventorybeacon/agentside/pull"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/resumable"
@@ -101,46 +99,6 @@ func examinePolicy(q *question, a *answer) {
 	}
 	if has := store.Current().Revision().Number; has < q.Revision {
 		a.Lost = append(a.Lost, fmt.Sprintf("revision %d was published; %d is in force", q.Revision, has))
-	}
-}
-
-// examineAgent looks for every file in the folder, in the spool, and with the
-// beacon.
-func examineAgent(q *question, a *answer) {
-	s := openSpool(q, a, spool.Options{SegmentBytes: 1 << 20, Spares: -1})
-	if s == nil {
-		return
-	}
-	defer s.Close()
-	held := heldIn(s, a)
-	folder := filesBelow(filepath.Join(q.Data, "outbox"), a)
-	for _, c := range q.Claims {
-		switch {
-		case held[c.SHA256], folder[c.SHA256]:
-			a.Held++
-		case q.Above[c.SHA256]:
-			a.Gone++
-		default:
-			a.lost(c, "it is neither in the folder nor in the spool, and the beacon has not got it")
-		}
-	}
-	store, err := pull.OpenStore(filepath.Join(q.Data, "policy"))
-	if err != nil {
-		a.fault("the agent's policy store does not open: %v", err)
-		return
-	}
-	defer store.Close()
-	if _, err := store.Load(); err != nil {
-		a.fault("the agent's policy does not load: %v", err)
-	}
-	states, err := filepath.Glob(filepath.Join(q.Data, "state", "*.json"))
-	for _, file := range states {
-		if b, rerr := os.ReadFile(file); rerr != nil || !json.Valid(b) {
-			a.fault("the agent's %s is not whole: %q, %v", filepath.Base(file), b, rerr)
-		}
-	}
-	if err != nil {
-		a.fault("%v", err)
 	}
 }
 
