@@ -86,8 +86,8 @@ func TestParentMistakesAreNamed(t *testing.T) {
 		{`{bandwidth: 1KiB, directory: {path: x}}`, "16KiB"},
 	} {
 		text := "  - name: up\n    " + tt.text + "\n"
-		if strings.HasPrefix(tt.text, "{") {
-			text = "  - {name: up, " + strings.TrimPrefix(tt.text, "{") + "\n"
+		if after, ok := strings.CutPrefix(tt.text, "{"); ok {
+			text = "  - {name: up, " + after + "\n"
 		}
 		if _, err := loadRelay(t, text); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "beacon.yaml:0") {
 			t.Errorf("%s: %v, want %q", tt.text, err, tt.want)

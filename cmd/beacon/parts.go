@@ -71,8 +71,9 @@ func sinkProblems(s desk.SinkStatus, now time.Time) (out []string) {
 		}
 		out = append(out, fmt.Sprintf("%s set %s aside (%s): correct the cause, then run `beacon uploads requeue --all --sink %s`", s.Sink, cli.Count(s.SetAside, "file"), why, s.Sink))
 	}
+	well := slices.ContainsFunc(s.Beacons, func(b desk.BeaconStatus) bool { return b.Failures == 0 })
 	for _, b := range s.Beacons {
-		if b.Failures > 0 {
+		if b.Failures > 0 && well { // else the relay fails, and says so
 			out = append(out, fmt.Sprintf("%s: the beacon %s failed, the others are used: %s", s.Sink, b.Name, b.Error))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,9 +50,7 @@ func OpenProven(path string) (*Proven, error) {
 	case f.Version > ProvenVersion:
 		return nil, fmt.Errorf("read %s: version %d is newer than this program's %d", path, f.Version, ProvenVersion)
 	}
-	for root, at := range f.Beacons {
-		p.since[root] = at
-	}
+	maps.Copy(p.since, f.Beacons)
 	return p, nil
 }
 
