@@ -24,6 +24,8 @@ import (
 	contentgate "inventorybeacon/uploads/content/gate"
 	"inventorybeacon/uploads/custody/inquiry"
 	"inventorybeacon/uploads/durablefile"
+	"inventorybeacon/uploads/kept"
+	"inventorybeacon/uploads/ledger"
 	"inventorybeacon/uploads/parent"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/relay"
@@ -77,6 +79,8 @@ type Beacon struct {
 	spool      *spool.Spool
 	catalogue  *catalogue.Catalogue
 	quarantine *quarantine.Store
+	kept       *kept.Store
+	ledger     *ledger.Teller
 	gate       *contentgate.Gate
 	relays     []*relay.Relay
 	routes     map[string]parentRoute // by destination, where it names several beacons

@@ -22,6 +22,9 @@ func (b *Beacon) openSigning(context.Context) (err error) {
 // observe passes the spool's events on. It must not block.
 func (b *Beacon) observe(e spool.Event) {
 	b.catalogue.Observe(e)
+	if b.ledger != nil { // else the spool is being opened
+		b.ledger.Observe(e)
+	}
 	for _, a := range b.askers {
 		a.Observe(e)
 	}

@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"inventorybeacon/beacon/config"
@@ -22,7 +23,9 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		sinks = append(sinks, spool.SinkName{Name: r.Name, Required: r.IsRequired(), Kinds: folders})
 		indexed = append(indexed, catalogue.Sink{Name: r.Name, Required: r.IsRequired(), Kinds: folders})
 	}
-	b.catalogue, err = catalogue.Open(ctx, b.path(config.CatalogueFile), catalogue.Options{Sinks: indexed, Log: b.log})
+	b.catalogue, err = catalogue.Open(ctx, b.path(config.CatalogueFile), catalogue.Options{
+		Sinks: indexed, Horizon: b.config.Retention.Listed(), KindHorizons: b.config.Retention.Kinds, MaxUploads: b.config.Retention.MaxUploads, Log: b.log,
+	})
 	if err != nil {
 		return fmt.Errorf("open catalogue: %w", err)
 	}
@@ -35,14 +38,17 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	limits := b.limits()
 	b.spool, err = spool.Open(b.path(config.SpoolDir), spool.Options{
 		SegmentBytes: int64(b.config.Spool.Segment), Recycle: true, MemoryBudget: int64(b.config.Spool.Memory),
-		MaxFiles: limits.Files,
-		Beacon:   b.name, Sinks: sinks, Observe: b.observe, Log: b.log,
+		MaxFiles: limits.Files, Horizon: b.config.Retention.Receipts,
+		Beacon: b.name, Sinks: sinks, Observe: b.observe, Log: b.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open spool: %w", err)
 	}
 	b.closers = append(b.closers, b.spool.Close)
 	b.room = &room{free: b.spool.Free, marks: limits.Watermarks, most: limits.Files, files: b.spool.Files}
+	if err := errors.Join(b.openKept(), b.openLedger()); err != nil {
+		return err
+	}
 	b.agents = &Agents{
 		Name: b.name, Download: b.config.Roots.Download, Upload: b.config.Roots.Upload,
 		Policies: func() Snapshot { return b.policies.Current() },

@@ -42,6 +42,8 @@ type Config struct {
 	// or a destination, refused.
 	Content    Content    `yaml:"content"`
 	Quarantine Quarantine `yaml:"quarantine"`
+	Kept       Kept       `yaml:"kept"`
+	Retention  Retention  `yaml:"retention"`
 	// AgentNetworks are never dialled, whatever else is configured.
 	AgentNetworks []Prefix `yaml:"agent_networks"`
 	// TrustedProxies are the peers whose X-Forwarded-For counts.
@@ -219,6 +221,8 @@ func Default() *Config {
 		Limits:       Limits{InFlight: 2048, Idle: 30 * time.Second, Connections: 16384},
 		Content:      Content{Budget: time.Minute},
 		Quarantine:   Quarantine{MaxFiles: 10_000, MaxBytes: 1 << 30, MaxAge: 90 * 24 * time.Hour},
+		Kept:         defaultKept(),
+		Retention:    defaultRetention(),
 		Log:          Log{Level: "info"},
 	}
 }

@@ -6,6 +6,7 @@ const (
 	PolicyDir     = "policy"      // published revisions
 	SpoolDir      = "spool"       // uploads on their way up
 	KeptDir       = "kept"        // newest inventories
+	LedgerFile    = "ledger.json" // how far losses have been told upstream
 	QuarantineDir = "quarantine"  // what a destination will never take
 	CatalogueFile = "catalog.db"  // the index
 	KeysDir       = "keys"        // keys and certificates

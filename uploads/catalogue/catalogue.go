@@ -67,11 +67,24 @@ type Options struct {
 	// StrangersPerPeer those of one address (default 1,000; the rest is counted).
 	MaxStrangers, StrangersPerPeer int
 	// Horizon is how long an upload stays listed after it left the queue
-	// (default 90 days, as receipts). Longer costs about 1 KiB of disk an upload.
+	// (default [DefaultHorizon], as receipts). Longer costs about 1 KiB of disk an upload.
 	Horizon time.Duration
+	// KindHorizons are shorter ones for some kinds.
+	KindHorizons map[string]time.Duration
+	// MaxUploads bounds the uploads listed; 0 means no bound. The oldest that left
+	// the queue make room. They are counted now and then: for a while there may be
+	// more.
+	MaxUploads int64
 	// Log gets what a person should know; nil discards it.
 	Log *slog.Logger
 }
+
+// DefaultHorizon is how long uploads stay listed, and Forever that they are not
+// forgotten.
+const (
+	DefaultHorizon = 90 * 24 * time.Hour
+	Forever        = 100 * 365 * 24 * time.Hour
+)
 
 func (o Options) withDefaults() Options {
 	o.MaxDevices = cmp.Or(o.MaxDevices, 200_000)
@@ -79,7 +92,7 @@ func (o Options) withDefaults() Options {
 	o.DevicesPerChild = cmp.Or(o.DevicesPerChild, 50_000)
 	o.MaxStrangers = cmp.Or(o.MaxStrangers, 20_000)
 	o.StrangersPerPeer = cmp.Or(o.StrangersPerPeer, 1_000)
-	o.Horizon = cmp.Or(o.Horizon, 90*24*time.Hour)
+	o.Horizon = cmp.Or(o.Horizon, DefaultHorizon)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -100,6 +113,7 @@ type Catalogue struct {
 	position atomic.Uint64
 	devices  int  // rows in the table
 	compared bool // the journal is the one that was indexed
+	broken   bool // a reindex ended early: what follows its end is not the next
 
 	backlog   backlog
 	wake      chan struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"inventorybeacon/uploads/spool"
 )
@@ -14,6 +15,9 @@ import (
 func (c *Catalogue) CatchUp(ctx context.Context, src Source) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if c.broken {
+		return c.refill(ctx, src)
+	}
 	if c.compared { // a journal is not exchanged under a running process
 		return c.catchUp(ctx, src.Events(c.Position()))
 	}
@@ -48,12 +52,29 @@ func (c *Catalogue) compareWith(err error) error {
 // reads them from src. What agents said of themselves stays. Meanwhile queries
 // see part of it.
 func (c *Catalogue) Reindex(ctx context.Context, src Source) error {
+	if err := c.reindex(ctx, src); err != nil {
+		return err
+	}
+	return c.prune(ctx, time.Now())
+}
+
+func (c *Catalogue) reindex(ctx context.Context, src Source) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	return c.refill(ctx, src)
+}
+
+// refill reads all of src into an empty index. If it ends early, what was observed
+// meanwhile does not follow: the next one to write begins again.
+func (c *Catalogue) refill(ctx context.Context, src Source) error {
+	c.broken = true
+	c.backlog.fail() // so that somebody does
 	if err := c.forget(ctx); err != nil {
 		return err
 	}
-	return c.compareWith(c.catchUp(ctx, src.Events(0)))
+	err := c.compareWith(c.catchUp(ctx, src.Events(0)))
+	c.broken = err != nil
+	return err
 }
 
 func (c *Catalogue) catchUp(ctx context.Context, journal iter.Seq2[Event, error]) error {
@@ -108,6 +129,7 @@ func (c *Catalogue) forget(ctx context.Context) error {
 	err := c.write(ctx, func(b *batch) error {
 		for _, statement := range []string{
 			`DELETE FROM uploads`, `DELETE FROM deliveries`, `DELETE FROM losses`, `DELETE FROM activity`,
+			`DELETE FROM refusals`, `DELETE FROM learnt`, `UPDATE reported SET resent = 0`,
 			`UPDATE contacts SET device = NULL`, `DELETE FROM devices`,
 			`DELETE FROM meta WHERE key IN ('position', 'other_uploads')`,
 		} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/ledger"
 	"inventorybeacon/uploads/spool"
 )
 
@@ -13,6 +14,10 @@ import (
 func (c *Catalogue) Index(ctx context.Context, events []Event) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if c.broken {
+		c.backlog.fail()
+		return nil
+	}
 	return c.index(ctx, events)
 }
 
@@ -60,6 +65,10 @@ func (b *batch) event(e Event, introduced introductions) error {
 		return b.lost(e)
 	case spool.Flagged:
 		return b.flagged(e)
+	case spool.Refused:
+		return b.refused(e)
+	case spool.Learnt:
+		return b.learnt(e)
 	}
 	return nil // a later version's event
 }
@@ -85,12 +94,18 @@ func (b *batch) accepted(e Event, introduced introductions) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	introduced.add(u)
-	return b.closeLosses(receipt, u.Seq)
+	if !ledger.OfBeacon(u) { // whose name is no device's
+		introduced.add(u)
+	}
+	return b.closeLosses(receipt, u)
 }
 
 // closeLosses notes that bytes that were lost are here again.
-func (b *batch) closeLosses(receipt string, seq uint64) error {
+func (b *batch) closeLosses(receipt string, u uploads.Upload) error {
+	seq := u.Seq
+	if _, err := b.exec(`UPDATE reported SET resent = ? WHERE receipt = ? AND resent = 0 AND at <= ?`, int64(seq), receipt, millis(u.Received)); err != nil {
+		return err
+	}
 	n, err := b.exec(`UPDATE losses SET resent = ? WHERE receipt = ? AND resent = 0 AND seq < ?`, int64(seq), receipt, int64(seq))
 	if err != nil || n == 0 {
 		return err

@@ -10,9 +10,8 @@ import (
 )
 
 const uploadColumns = `SELECT seq, receipt, kind, name, device, domain, agent_id, sha256, bytes, received, modified, beacon, via, peer,
-	recovered, state, ended, reason, detail, resent, flag FROM uploads`
-
-const lossColumns = `SELECT seq, receipt, kind, name, device, domain, sha256, bytes, received, at, reason, detail, resent FROM losses`
+	recovered, state, ended, reason, detail, resent, flag,
+	EXISTS (SELECT 1 FROM kept WHERE kept.receipt = uploads.receipt) FROM uploads`
 
 // Uploads and losses have the same columns for their device.
 const (
@@ -39,6 +38,9 @@ func (f UploadFilter) query() *query {
 	}
 	if f.Flagged {
 		q.where(`flag <> ''`)
+	}
+	if f.Kept {
+		q.where(`receipt IN (SELECT receipt FROM kept)`)
 	}
 	if f.State != "" {
 		q.where(`state = ? AND resent = 0`, f.State)
@@ -76,10 +78,8 @@ func (c *Catalogue) Upload(ctx context.Context, receipt string) (Upload, error) 
 
 func (c *Catalogue) uploads(ctx context.Context, q *query) ([]Upload, error) {
 	found, err := read(ctx, c, q, scanUpload)
-	for i := range found {
-		if err == nil {
-			found[i].Deliveries, err = c.deliveries(ctx, found[i].Seq)
-		}
+	if err == nil {
+		err = c.attach(ctx, found)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
@@ -92,7 +92,7 @@ func scanUpload(r row) (u Upload, err error) {
 	var received, modified, ended int64
 	var via string
 	if err := r.Scan(&u.Seq, &u.Receipt, &u.Kind, &u.Name, &u.Device, &u.Domain, &u.AgentID, &digest, &u.Bytes, &received, &modified,
-		&u.Beacon, &via, &u.Peer, &u.Recovered, &u.State, &ended, &u.Reason, &u.Detail, &u.Resent, &u.Flag); err != nil {
+		&u.Beacon, &via, &u.Peer, &u.Recovered, &u.State, &ended, &u.Reason, &u.Detail, &u.Resent, &u.Flag, &u.Kept); err != nil {
 		return u, err
 	}
 	copy(u.SHA256[:], digest)
@@ -102,51 +102,6 @@ func scanUpload(r row) (u Upload, err error) {
 	}
 	u.Via, err = fromList[string](via)
 	return u, err
-}
-
-func (c *Catalogue) deliveries(ctx context.Context, seq uint64) ([]Delivery, error) {
-	var q query
-	q.add(`SELECT sink, at, custody FROM deliveries WHERE seq = ? ORDER BY at, sink`, int64(seq))
-	return read(ctx, c, &q, func(r row) (d Delivery, err error) {
-		var at int64
-		var custody string
-		if err := r.Scan(&d.Sink, &at, &custody); err != nil {
-			return d, err
-		}
-		d.At = fromMillis(at)
-		d.Custody, err = fromList[uploads.Custody](custody)
-		return d, err
-	})
-}
-
-// Losses lists losses, newest first.
-func (c *Catalogue) Losses(ctx context.Context, f LossFilter) ([]Loss, error) {
-	var q query
-	q.add(lossColumns)
-	if f.Device != "" {
-		q.whereDevice(f.Device)
-	}
-	if !f.Since.IsZero() {
-		q.where(`at >= ?`, millis(f.Since))
-	}
-	if f.Open {
-		q.where(`resent = 0`)
-	}
-	q.add(` ORDER BY at DESC, seq DESC LIMIT ?`, limit(f.Limit))
-	found, err := read(ctx, c, &q, scanLoss)
-	if err != nil {
-		return nil, fmt.Errorf("list losses: %w", err)
-	}
-	return found, nil
-}
-
-func scanLoss(r row) (l Loss, err error) {
-	var digest []byte
-	var received, at int64
-	err = r.Scan(&l.Seq, &l.Receipt, &l.Kind, &l.Name, &l.Device, &l.Domain, &digest, &l.Bytes, &received, &at, &l.Reason, &l.Detail, &l.Resent)
-	copy(l.SHA256[:], digest)
-	l.Received, l.At = fromMillis(received), fromMillis(at)
-	return l, err
 }
 
 // Counts is the catalogue in numbers.

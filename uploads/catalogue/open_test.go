@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -46,8 +47,8 @@ func TestCatalogueRefusesNewerFileAndLeavesIt(t *testing.T) {
 		statement string
 		want      error
 	}{
-		"same version":        {"PRAGMA user_version=2", nil},
-		"newer":               {"PRAGMA user_version=3", ErrNewer},
+		"same version":        {fmt.Sprintf("PRAGMA user_version=%d", latest()), nil},
+		"newer":               {fmt.Sprintf("PRAGMA user_version=%d", latest()+1), ErrNewer},
 		"of another program":  {"PRAGMA application_id=1", ErrForeign},
 		"of no known program": {"PRAGMA application_id=0; PRAGMA user_version=0", ErrForeign},
 	} {

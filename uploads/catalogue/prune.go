@@ -5,19 +5,40 @@ import (
 	"time"
 )
 
-// prune forgets uploads and losses that ended before the horizon, and the agent
-// ids that a device, or a renamed machine, has left behind.
+// prune forgets uploads and losses that ended before the horizon, uploads beyond
+// the number that is to be listed, and the agent ids that a device, or a renamed
+// machine, has left behind.
 func (c *Catalogue) prune(ctx context.Context, now time.Time) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	before := millis(now.Add(-c.o.Horizon))
+	for kind, horizon := range c.o.KindHorizons {
+		if err := c.pruneWhile(ctx, func(b *batch) (int64, error) {
+			return b.pruneUploads(`kind = ? AND received < ? AND state <> 'waiting' AND ended < ? ORDER BY received, seq LIMIT ?`,
+				kind, millis(now.Add(-horizon)), millis(now.Add(-horizon)), batchEvents)
+		}); err != nil {
+			return err
+		}
+	}
+	if err := c.pruneWhile(ctx, func(b *batch) (int64, error) {
+		return b.pruneUploads(`received < ? AND state <> 'waiting' AND ended < ? ORDER BY received, seq LIMIT ?`, before, before, batchEvents)
+	}); err != nil {
+		return err
+	}
+	if err := c.pruneSurplus(ctx); err != nil {
+		return err
+	}
+	return c.write(ctx, func(b *batch) error { return b.pruneRest(before, millis(now.Add(-cloneWindow))) })
+}
+
+// pruneWhile repeats f, which forgets some uploads in a transaction of its own,
+// until there are none left, or ctx is done.
+func (c *Catalogue) pruneWhile(ctx context.Context, f func(*batch) (int64, error)) error {
 	for {
 		var n int64
 		err := c.write(ctx, func(b *batch) (err error) {
-			if n, err = b.pruneUploads(before); err != nil || n > 0 {
-				return err
-			}
-			return b.pruneRest(before, millis(now.Add(-cloneWindow)))
+			n, err = f(b)
+			return err
 		})
 		if err != nil || n == 0 {
 			return err
@@ -26,20 +47,44 @@ func (c *Catalogue) prune(ctx context.Context, now time.Time) error {
 	}
 }
 
-// pruneUploads forgets some and returns how many.
-func (b *batch) pruneUploads(before int64) (int64, error) {
-	if _, err := b.exec(`DELETE FROM deliveries WHERE seq IN
-		(SELECT seq FROM uploads WHERE received < ?1 AND state <> 'waiting' AND ended < ?1 ORDER BY received, seq LIMIT ?2)`,
-		before, batchEvents); err != nil {
+// pruneSurplus forgets the oldest uploads above Options.MaxUploads. What waits
+// stays.
+func (c *Catalogue) pruneSurplus(ctx context.Context) error {
+	if c.o.MaxUploads <= 0 {
+		return nil
+	}
+	var surplus int64
+	if err := c.write(ctx, func(b *batch) error {
+		_, err := b.get(`SELECT count(*) - ? FROM uploads`, []any{c.o.MaxUploads}, &surplus)
+		return err
+	}); err != nil {
+		return err
+	}
+	return c.pruneWhile(ctx, func(b *batch) (n int64, err error) {
+		if surplus > 0 {
+			n, err = b.pruneUploads(`state <> 'waiting' ORDER BY received, seq LIMIT ?`, min(surplus, batchEvents))
+			surplus -= n
+		}
+		return n, err
+	})
+}
+
+// pruneUploads forgets the uploads that a condition selects and returns how many.
+func (b *batch) pruneUploads(condition string, args ...any) (int64, error) {
+	selected := `SELECT seq FROM uploads WHERE ` + condition
+	if err := b.forgetNews(selected, args...); err != nil {
 		return 0, err
 	}
-	return b.exec(`DELETE FROM uploads WHERE seq IN
-		(SELECT seq FROM uploads WHERE received < ?1 AND state <> 'waiting' AND ended < ?1 ORDER BY received, seq LIMIT ?2)`,
-		before, batchEvents)
+	return b.exec(`DELETE FROM uploads WHERE seq IN (`+selected+`)`, args...)
 }
 
 func (b *batch) pruneRest(before, left int64) error {
-	if _, err := b.exec(`DELETE FROM losses WHERE at < ?`, before); err != nil {
+	for _, table := range []string{"losses", "reported"} {
+		if _, err := b.exec(`DELETE FROM `+table+` WHERE at < ?`, before); err != nil {
+			return err
+		}
+	}
+	if _, err := b.exec(`DELETE FROM reported WHERE at < (SELECT at FROM reported ORDER BY at DESC LIMIT 1 OFFSET ?)`, maxReported); err != nil {
 		return err
 	}
 	_, err := b.exec(`DELETE FROM contacts WHERE agent_id <> '' AND last_seen < ?1 AND device IS NOT NULL AND EXISTS

@@ -48,8 +48,14 @@ type Upload struct {
 	// Resent is the sequence number under which the same bytes arrived again
 	// after a loss; 0 if they did not.
 	Resent uint64 `json:"resent,omitempty"`
-	// Deliveries are the sinks that have it, in the order they took it.
+	// Kept says that its bytes, or the same ones sent again, lie in kept/.
+	Kept bool `json:"kept,omitempty"`
+	// Deliveries are the sinks that have it, in the order they took it, and Refusals
+	// those that will never take it.
 	Deliveries []Delivery `json:"deliveries"`
+	Refusals   []Refusal  `json:"refusals,omitempty"`
+	// Learnt is who else was heard of later to have it.
+	Learnt []uploads.Custody `json:"learnt,omitempty"`
 }
 
 // A Delivery is one sink's durable copy.
@@ -59,10 +65,11 @@ type Delivery struct {
 	Custody []uploads.Custody `json:"custody,omitempty"`
 }
 
-// MissingFrom returns which of the sinks that take u's kind do not have it.
+// MissingFrom returns which of the sinks that take u's kind do not have it and
+// may still get it.
 func (u Upload) MissingFrom(sinks []Sink) (missing []Sink) {
 	for _, s := range sinks {
-		if s.takes(u.Kind) && !u.heldBy(s.Name) {
+		if s.takes(u.Kind) && !u.heldBy(s.Name) && !u.refusedBy(s.Name) {
 			missing = append(missing, s)
 		}
 	}
@@ -89,6 +96,8 @@ type UploadFilter struct {
 	State State
 	// Flagged selects those in which a check found something.
 	Flagged bool
+	// Kept selects those whose bytes lie in kept/.
+	Kept bool
 	// Limit is the most uploads returned, newest first; 0 means [DefaultLimit].
 	Limit int
 }
@@ -99,38 +108,3 @@ const (
 	DefaultLimit = 100
 	MaxLimit     = 100_000
 )
-
-// A Loss is one file that left the queue in another way than by delivery.
-type Loss struct {
-	Seq      uint64         `json:"seq"`
-	Receipt  string         `json:"receipt,omitempty"`
-	Kind     string         `json:"kind"`
-	Name     string         `json:"name"`
-	Device   string         `json:"device"`
-	Domain   string         `json:"domain"`
-	SHA256   uploads.Digest `json:"sha256"`
-	Bytes    int64          `json:"bytes"`
-	Received time.Time      `json:"received,omitzero"`
-	At       time.Time      `json:"at"`
-	Reason   string         `json:"reason"`
-	Detail   string         `json:"detail,omitempty"`
-	// Resent is the sequence number under which the same bytes arrived again
-	// later and so closed the entry; 0 if they did not.
-	Resent uint64 `json:"resent,omitempty"`
-}
-
-// Age is how long the file had been here when it was lost; 0 if unknown.
-func (l Loss) Age() time.Duration {
-	if l.Received.IsZero() {
-		return 0
-	}
-	return l.At.Sub(l.Received)
-}
-
-// LossFilter selects losses; the zero value selects all.
-type LossFilter struct {
-	Device string // a name, or DOMAIN/name, in any case
-	Since  time.Time
-	Open   bool // only those whose bytes did not arrive again
-	Limit  int  // newest first; 0 means [DefaultLimit]
-}

@@ -39,6 +39,18 @@ func (s *Store) Keep(parcels []uploads.Parcel) error {
 	return err
 }
 
+// Wants reports whether files like u are kept.
+func (s *Store) Wants(u uploads.Upload) bool { return s.o.Newest(entryOf(u)) > 0 }
+
+// entryOf is what is known of an upload, but for its receipt.
+func entryOf(u uploads.Upload) Entry {
+	return Entry{
+		Version: Version,
+		Kind:    u.Kind, Name: u.Name, Device: u.Device, AgentID: u.AgentID, Digest: u.Digest, Size: u.Size,
+		Received: u.Received, Modified: u.Modified, Beacon: u.Beacon, Via: u.Via, Peer: u.Peer, Recovered: u.Recovered,
+	}
+}
+
 // A copied file is one on its way here.
 type copied struct {
 	parcel  uploads.Parcel
@@ -51,15 +63,11 @@ type copied struct {
 
 // plan decides whether a file is copied, and begins to count its bytes as needed.
 func (s *Store) plan(p uploads.Parcel) *copied {
-	u := p.Upload
-	c := &copied{parcel: p, entry: Entry{
-		Version: Version, ID: uploads.ReceiptID(u.Kind, u.Name, u.Digest),
-		Kind: u.Kind, Name: u.Name, Device: u.Device, AgentID: u.AgentID, Digest: u.Digest, Size: u.Size,
-		Received: u.Received, Modified: u.Modified, Beacon: u.Beacon, Via: u.Via, Peer: u.Peer, Recovered: u.Recovered,
-	}}
+	c := &copied{parcel: p, entry: entryOf(p.Upload)}
 	if c.newest = s.o.Newest(c.entry); c.newest <= 0 {
 		return nil
 	}
+	c.entry.ID = uploads.ReceiptID(c.entry.Kind, c.entry.Name, c.entry.Digest)
 	room := s.o.Room == nil || s.o.Room()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -87,12 +87,13 @@ type Store struct {
 	writing sync.Mutex // one Keep at a time
 
 	mu     sync.Mutex
-	files  map[string]*file // by receipt
+	files  map[string]*file       // by receipt
 	bodies map[uploads.Digest]int // files that need each, those about to be written included
-	lines  map[line][]*file // of known entries, the newest first
+	lines  map[line][]*file       // of known entries, the newest first
 	dirty  map[line]struct{}
-	added  []string // receipts that nobody was told of
-	lost   []string // that left, and nobody was told
+	added  []string  // receipts that nobody was told of
+	lost   []string  // that left, and nobody was told
+	aged   time.Time // when age was looked at
 	stats  Stats
 }
 
@@ -221,4 +222,3 @@ func (s *Store) rouse() {
 	default:
 	}
 }
-

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -14,9 +13,10 @@ import (
 
 // An Index is told what is kept.
 type Index interface {
-	// ReplaceKept forgets everything and takes these.
-	ReplaceKept(context.Context, iter.Seq[Entry]) error
-	// ChangeKept takes more, and forgets those with these receipts.
+	// ReplaceKept forgets everything and takes the store's entries.
+	ReplaceKept(context.Context) error
+	// ChangeKept forgets those with the receipts that left, and then takes more, if
+	// there are any. After an error everything is told anew.
 	ChangeKept(ctx context.Context, added []Entry, left []string) error
 }
 
@@ -98,12 +98,9 @@ func (s *Store) tell(ctx context.Context, index Index, known bool) error {
 	s.added, s.lost = nil, nil
 	s.mu.Unlock()
 	if !known {
-		if err := index.ReplaceKept(ctx, s.Entries()); err != nil {
+		if err := index.ReplaceKept(ctx); err != nil {
 			return fmt.Errorf("index what is kept: %w", err)
 		}
-		return nil
-	}
-	if len(added)+len(left) == 0 {
 		return nil
 	}
 	var entries []Entry

@@ -14,7 +14,8 @@ func (s *Store) Trim(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trimLines()
-	if s.o.MaxAge > 0 {
+	if s.o.MaxAge > 0 && now.Sub(s.aged).Abs() >= agesEvery {
+		s.aged = now
 		s.trimAge(now.Add(-s.o.MaxAge))
 	}
 	if s.o.MaxBytes > 0 && s.stats.Bytes > s.o.MaxBytes {
