@@ -17,24 +17,7 @@ const archiveAtOnce = 2048
 // archiveLeaving writes the receipts of uploads that left. A run that was cut
 // short may have written some of them; they are written again, since what can be
 // read of those need not be on the disk.
-func (s *Spool) archiveLeaving(leaving []uint64) error {
-	for part := range slices.Chunk(leaving, archiveAtOnce) {
-		var entries []*receipts.Entry
-		for _, seq := range part {
-			e, err := s.entryFor(seq)
-			if err != nil {
-				return fmt.Errorf("receipt of %d: %w", seq, err)
-			}
-			if e != nil {
-				entries = append(entries, e)
-			}
-		}
-		if err := s.archive.Append(entries); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Spool) archiveLeaving(leaving []uint64) error { return s.archiveEach(leaving, s.entryFor) }
 
 // entryFor reads the receipt of an upload that left. What the disk did not keep
 // of it is left out: nobody waits for the file any longer.
@@ -94,17 +77,27 @@ func isDamage(err error) bool {
 
 // archiveLearnt adds what was learnt of uploads to their receipts.
 func (s *Spool) archiveLearnt(seqs []uint64) error {
-	var entries []*receipts.Entry
-	for _, seq := range seqs {
-		e, err := s.withLearnt(seq)
-		if err != nil {
-			return fmt.Errorf("receipt of %d: %w", seq, err)
+	return s.archiveEach(seqs, s.withLearnt)
+}
+
+// archiveEach writes the receipts that read gives, of those it gives any of.
+func (s *Spool) archiveEach(seqs []uint64, read func(uint64) (*receipts.Entry, error)) error {
+	for part := range slices.Chunk(seqs, archiveAtOnce) {
+		var entries []*receipts.Entry
+		for _, seq := range part {
+			e, err := read(seq)
+			if err != nil {
+				return fmt.Errorf("receipt of %d: %w", seq, err)
+			}
+			if e != nil {
+				entries = append(entries, e)
+			}
 		}
-		if e != nil {
-			entries = append(entries, e)
+		if err := s.archive.Append(entries); err != nil {
+			return err
 		}
 	}
-	return s.archive.Append(entries)
+	return nil
 }
 
 // withLearnt returns the receipt of an upload with what was learnt since; nil if

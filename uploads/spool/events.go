@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"errors"
 	"iter"
 	"slices"
 
@@ -106,7 +107,11 @@ func (r *review) tell(below uint64, yield func(Event, error) bool) bool {
 		if ref.event == below {
 			continue
 		}
-		if e, err := r.read(ref); !yield(e, err) {
+		e, err := r.read(ref)
+		if errors.Is(err, errForgotten) {
+			continue
+		}
+		if !yield(e, err) {
 			return false
 		}
 	}
@@ -127,10 +132,13 @@ func (r *review) read(ref eventRef) (Event, error) {
 	s := r.spool
 	u := s.uploadOf(ref.seq)
 	if ref.event == ref.seq {
-		if u.Kind == "" {
-			return Event{Seq: ref.event, What: Accepted, Upload: u.Upload}, errUnreadable
+		switch {
+		case u.Kind != "":
+			return acceptedEvent(u), nil
+		case s.isLost(ref.seq):
+			return Event{}, errForgotten
 		}
-		return acceptedEvent(u), nil
+		return Event{Seq: ref.event}, errUnreadable
 	}
 	at, ok := s.markAt(ref)
 	if !ok {
@@ -146,6 +154,17 @@ func (r *review) read(ref eventRef) (Event, error) {
 		}
 	}
 	return eventOf(u, m), nil
+}
+
+// errForgotten means that nothing is known any longer of what was lost to
+// damage; the loss is told.
+var errForgotten = errors.New("lost to damage")
+
+func (s *Spool) isLost(seq uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, e := s.register.Find(seq)
+	return e != nil && e.Is(register.Lost)
 }
 
 // markAt finds where the record of an event is, in a segment that is pinned.

@@ -3,6 +3,7 @@ package spool
 import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
+	"inventorybeacon/uploads/spool/receipts"
 )
 
 // AckEarly puts the bug in that the recording seam must catch: success is
@@ -48,3 +49,8 @@ func (s *Spool) SlowestSpills() (n int) {
 }
 
 var _ uploads.Body = memoryBody{}
+
+// SameNameID says whether a name's identity is the same from either form.
+func SameNameID(kind string, n uploads.Name) bool {
+	return nameID(kind, n.String()) == receipts.NameIDOf(kind, n)
+}

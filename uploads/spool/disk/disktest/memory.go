@@ -44,6 +44,7 @@ type Memory struct {
 	dirs  map[string]bool
 	fault Fault
 	dead  bool
+	read  int64
 	full  bool // there is no room but room, and what removed files leave
 	room  int64
 }
@@ -208,6 +209,13 @@ func (m *Memory) Find(name string) (size int, ok bool) {
 		return 0, false
 	}
 	return len(i.data), true
+}
+
+// BytesRead is how much was read of it so far.
+func (m *Memory) BytesRead() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.read
 }
 
 // Delete removes a file, durably, if there is one.
@@ -380,6 +388,7 @@ func (f *memoryFile) ReadAt(b []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(b, f.i.data[off:])
+	f.m.read += int64(n)
 	if n < len(b) {
 		return n, io.EOF
 	}
