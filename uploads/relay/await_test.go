@@ -77,6 +77,7 @@ func TestRelayDoesNotAskWhatIsDown(t *testing.T) {
 			s.set(always(errDown))
 			q.add(t, "PC2", "Logs", 1)
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			for _, try := range s.tries[1:] {
 				if try.u.Seq == 1 {
 					t.Errorf("asked after %v", try.at)

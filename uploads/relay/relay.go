@@ -219,6 +219,11 @@ func (r *Relay) loop(ctx context.Context, workers *sync.WaitGroup) error {
 	defer timer.Stop()
 	added := true
 	for {
+		select { // what came at the same instant as something else counts now
+		case <-r.o.Queue.Added(r.o.Name):
+			added = true
+		default:
+		}
 		r.load(added)
 		now := time.Now() // one for both: in between, no time may come that neither sees
 		r.launch(ctx, workers, now)

@@ -203,10 +203,11 @@ func TestRelayDefersFileThatFailsByItself(t *testing.T) {
 		for i := range 3 {
 			q.add(t, "PC1", "Logs", 2+i)
 		}
-		go func() { // others come all the time
+		go func() { // others come all the time, right before a retry is due
+			time.Sleep(999 * time.Millisecond)
 			for i := range 600 {
-				time.Sleep(time.Second)
 				q.add(t, "PC2", "Logs", i)
+				time.Sleep(time.Second)
 			}
 		}()
 		r := run(t, q, s, relay.Options{}, 20*time.Minute, func(r *relay.Relay) {
@@ -233,7 +234,7 @@ func TestRelayDefersFileThatFailsByItself(t *testing.T) {
 			t.Errorf("%d left, status %+v", q.left(), st)
 		}
 		for i, try := range s.tries[1:] {
-			if try.u.Device.Name == "PC2" && i > 0 && try.at%time.Second > 100*time.Millisecond {
+			if try.u.Device.Name == "PC2" && i > 0 && (try.at+time.Millisecond)%time.Second > 100*time.Millisecond {
 				t.Fatalf("a file of another device waited until %v", try.at)
 			}
 		}
