@@ -92,7 +92,7 @@ var errRecreated = errors.New("the catalogue is new")
 // ReplaceKept implements [kept.Index].
 func (i *keptIndex) ReplaceKept(ctx context.Context) error {
 	i.replaced = i.b.catalogue.Stats().Recreated
-	return i.b.catalogue.ReplaceKept(ctx, catalogue.KeptFiles(i.b.kept, i.b.name))
+	return i.b.catalogue.ReplaceKept(ctx, catalogue.KeptFiles(i.b.kept))
 }
 
 // ChangeKept implements [kept.Index].
@@ -102,7 +102,7 @@ func (i *keptIndex) ChangeKept(ctx context.Context, added []kept.Entry, left []s
 	}
 	files := make([]catalogue.KeptFile, len(added))
 	for n, e := range added {
-		files[n] = catalogue.KeptFileOf(i.b.kept, e, i.b.name)
+		files[n] = catalogue.KeptFileOf(i.b.kept, e)
 	}
 	return i.b.catalogue.ChangeKept(ctx, files, left)
 }

@@ -70,6 +70,15 @@ func (s *started) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
+// Flush sends what was written so far.
+func (s *started) Flush() error {
+	w, ok := s.w.(http.ResponseWriter)
+	if !ok {
+		return nil
+	}
+	return http.NewResponseController(w).Flush()
+}
+
 // A refusal is an error on the wire.
 type refusal struct {
 	Error string `json:"error"`

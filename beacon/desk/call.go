@@ -70,6 +70,8 @@ func (d *Desk) Register(s *control.Server) {
 	ListUploads.register(s, d)
 	ShowUpload.register(s, d)
 	CatUpload.register(s, d)
+	ListLosses.register(s, d)
+	ReindexUploads.register(s, d)
 	RequeueUploads.register(s, d)
 	ListQuarantine.register(s, d)
 	ShowQuarantined.register(s, d)

@@ -16,6 +16,7 @@ import (
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/kept"
 	"inventorybeacon/uploads/quarantine"
 	"inventorybeacon/uploads/spool"
 )
@@ -28,6 +29,7 @@ type Desk struct {
 	catalogue func(context.Context) (*catalogue.Catalogue, error)
 	spool     func() (*spool.Spool, error)
 	refused   func() (*quarantine.Store, error)
+	kept      func() (*kept.Store, error)
 	signer    func() (*signing.Key, error)
 	status    func(context.Context) (Status, error)
 	// requeue is nil where nothing is relayed.
@@ -42,6 +44,7 @@ type Parts struct {
 	Catalogue *catalogue.Catalogue
 	Spool     *spool.Spool
 	Refused   *quarantine.Store
+	Kept      *kept.Store
 	Signer    *signing.Key
 	// Status answers how the beacon is, but for what the catalogue counts.
 	Status func(context.Context) (Status, error)
@@ -56,6 +59,7 @@ func New(p Parts) *Desk {
 		catalogue: func(ctx context.Context) (*catalogue.Catalogue, error) { return p.Catalogue, p.Catalogue.Sync(ctx) },
 		spool:     func() (*spool.Spool, error) { return p.Spool, nil },
 		refused:   func() (*quarantine.Store, error) { return p.Refused, nil },
+		kept:      func() (*kept.Store, error) { return p.Kept, nil },
 		signer:    func() (*signing.Key, error) { return p.Signer, nil },
 		status:    p.Status,
 		requeue:   p.Requeue,
@@ -79,7 +83,7 @@ func openStopped(dir string) (*Desk, error) {
 		return s, err
 	})
 	d.spool = sync.OnceValues(func() (*spool.Spool, error) {
-		s, err := spool.Open(filepath.Join(dir, config.SpoolDir), spool.Options{Log: log, Spares: -1})
+		s, err := spool.Open(filepath.Join(dir, config.SpoolDir), spool.Options{Log: log, Spares: -1, Horizon: catalogue.Forever})
 		if err == nil {
 			d.closers = append(d.closers, s.Close)
 		}
@@ -92,6 +96,13 @@ func openStopped(dir string) (*Desk, error) {
 		}
 		return q, err
 	})
+	d.kept = sync.OnceValues(func() (*kept.Store, error) {
+		k, err := kept.Open(filepath.Join(dir, config.KeptDir), kept.Options{})
+		if err == nil {
+			d.closers = append(d.closers, k.Close)
+		}
+		return k, err
+	})
 	d.signer = func() (*signing.Key, error) { return signing.Open(filepath.Join(dir, config.KeysDir), log) }
 	d.catalogue = func(ctx context.Context) (*catalogue.Catalogue, error) {
 		if d.index != nil {
@@ -101,7 +112,7 @@ func openStopped(dir string) (*Desk, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := catalogue.Open(ctx, filepath.Join(dir, config.CatalogueFile), catalogue.Options{Log: log})
+		c, err := catalogue.Open(ctx, filepath.Join(dir, config.CatalogueFile), catalogue.Options{Horizon: catalogue.Forever, Log: log})
 		if err != nil {
 			return nil, err
 		}

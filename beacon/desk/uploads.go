@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -46,17 +47,34 @@ func (d *Desk) oneUpload(ctx context.Context, receipt string) (catalogue.Upload,
 }
 
 func (d *Desk) catUpload(ctx context.Context, receipt string, w io.Writer) error {
-	u, err := d.oneUpload(ctx, receipt)
+	body, err := d.bytes(ctx, receipt)
 	if err != nil {
 		return err
-	}
-	body, err := d.body(u)
-	if err != nil {
-		return fmt.Errorf("%s is %s and its bytes are no longer here: %w", u.Name, u.State, err)
 	}
 	defer body.Close()
 	_, err = io.Copy(w, body)
 	return err
+}
+
+// bytes opens those of an upload, also of one that is kept and no longer listed.
+func (d *Desk) bytes(ctx context.Context, receipt string) (uploads.Body, error) {
+	u, err := d.oneUpload(ctx, receipt)
+	if err != nil {
+		if body, kerr := d.copied(receipt); kerr == nil {
+			return body, nil
+		}
+		return nil, err
+	}
+	body, err := d.body(u)
+	if errors.Is(err, uploads.ErrUnknown) {
+		if body, kerr := d.copied(u.Receipt); kerr == nil {
+			return body, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is %s and its bytes are no longer here: %w", u.Name, u.State, err)
+	}
+	return body, nil
 }
 
 // body opens the bytes of an upload that waits or lies in quarantine.
@@ -73,6 +91,19 @@ func (d *Desk) body(u catalogue.Upload) (uploads.Body, error) {
 		return nil, err
 	}
 	return s.Body(u.Seq)
+}
+
+// copied opens the bytes of a copy.
+func (d *Desk) copied(receipt string) (uploads.Body, error) {
+	copies, err := d.kept()
+	if err != nil {
+		return nil, err
+	}
+	e, err := copies.Find(receipt)
+	if err != nil {
+		return nil, err
+	}
+	return copies.Body(e)
 }
 
 func (d *Desk) listAgents(ctx context.Context, in catalogue.DeviceFilter) ([]catalogue.Device, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 func uploadsCommands(o *operator) []*cobra.Command {
-	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o), uploadsRequeue(o), quarantineCommand(o)}
+	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o), uploadsRequeue(o), uploadsLosses(o), uploadsReindex(o), quarantineCommand(o)}
 }
 
 func uploadsList(o *operator) *cobra.Command {
@@ -43,6 +43,7 @@ func uploadsList(o *operator) *cobra.Command {
 	cmd.Flags().StringVar(&f.Kind, "kind", "", "only of this kind, for example Inventories")
 	cmd.Flags().StringVar(&state, "state", "", "only in this state: "+stateNames())
 	cmd.Flags().BoolVar(&f.Flagged, "flagged", false, "only those in whose content something was found")
+	cmd.Flags().BoolVar(&f.Kept, "kept", false, "only those of which a copy is kept")
 	cmd.Flags().DurationVar(&since, "since", 0, "only received within this time, for example 24h")
 	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print")
 	return cmd
@@ -88,6 +89,8 @@ func stateWord(u catalogue.Upload) string {
 		return string(u.State) + ", came again"
 	case u.Flag != "":
 		return string(u.State) + ", flagged"
+	case u.Kept && u.State == catalogue.StateDelivered:
+		return string(u.State) + ", kept"
 	}
 	return string(u.State)
 }
@@ -104,7 +107,7 @@ func deviceName(domain, name string) string {
 
 func uploadsCat(o *operator) *cobra.Command {
 	return &cobra.Command{
-		Use: "cat RECEIPT", Short: "Write the bytes of an upload that waits, or lies in quarantine, to stdout", Args: cli.Args(cobra.ExactArgs(1)),
+		Use: "cat RECEIPT", Short: "Write the bytes of an upload that waits, is kept or lies in quarantine to stdout", Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return desk.CatUpload.Ask(cmd.Context(), o.data, args[0], cmd.OutOrStdout())
 		},

@@ -64,6 +64,12 @@ func uploadFacts(u desk.ShownUpload, signed string) facts {
 		{"received", cli.When(u.Received)}, {"from", u.Peer}, {"beacon", u.Upload.Beacon},
 		{"via", strings.Join(u.Via, ", ")}, {"flagged", u.Flag}, {"reason", u.Reason}, {"detail", u.Detail},
 	}
+	if u.Kept {
+		f = append(f, fact{"kept", "yes: print it with `beacon uploads cat`"})
+	}
+	for _, r := range u.Refusals {
+		f = append(f, fact{"refused", fmt.Sprintf("%s by %s: %s", cli.When(r.At), r.Sink, r.Detail)})
+	}
 	for _, d := range u.Deliveries {
 		f = append(f, fact{"delivered", fmt.Sprintf("%s to %s", cli.When(d.At), d.Sink)})
 	}

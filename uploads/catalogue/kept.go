@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/kept"
@@ -24,12 +23,11 @@ type Copies interface {
 	Body(kept.Entry) (uploads.Body, error)
 }
 
-// KeptFiles returns what the index takes of all copies. Reports that identity
-// wrote are of losses that the journal knows.
-func KeptFiles(c Copies, identity string) iter.Seq[KeptFile] {
+// KeptFiles returns what the index takes of all copies.
+func KeptFiles(c Copies) iter.Seq[KeptFile] {
 	return func(yield func(KeptFile) bool) {
 		for e := range c.Entries() {
-			if !yield(KeptFileOf(c, e, identity)) {
+			if !yield(KeptFileOf(c, e)) {
 				return
 			}
 		}
@@ -38,7 +36,7 @@ func KeptFiles(c Copies, identity string) iter.Seq[KeptFile] {
 
 // KeptFileOf returns what the index takes of a copy. A report that cannot be read
 // tells of nothing.
-func KeptFileOf(c Copies, e kept.Entry, identity string) KeptFile {
+func KeptFileOf(c Copies, e kept.Entry) KeptFile {
 	f := KeptFile{Entry: e}
 	if !ledger.IsReport(e.Kind, e.Name) {
 		return f
@@ -48,11 +46,9 @@ func KeptFileOf(c Copies, e kept.Entry, identity string) KeptFile {
 		return f
 	}
 	defer body.Close()
-	losses, err := ledger.Read(body)
-	if err != nil {
-		return f
+	if losses, err := ledger.Read(body); err == nil {
+		f.Losses = losses
 	}
-	f.Losses = slices.DeleteFunc(losses, func(l ledger.Loss) bool { return l.Beacon == identity })
 	return f
 }
 

@@ -113,7 +113,9 @@ type Counts struct {
 	// Strangers are names and addresses that called but had no upload accepted.
 	Strangers  int64 `json:"strangers"`
 	Losses     int64 `json:"losses"`
-	OpenLosses int64 `json:"open_losses"` // whose bytes did not arrive again
+	OpenLosses int64 `json:"open_losses"`     // whose bytes did not arrive again
+	Reported   int64 `json:"reported_losses"` // of other beacons, and agents
+	Kept       int64 `json:"kept"`            // files in kept/
 	// OtherUploads are accepted uploads whose device was over a cap, and
 	// OtherContacts requests of strangers over one: the row for all the rest.
 	OtherUploads  int64  `json:"other_uploads"`
@@ -147,11 +149,12 @@ func (c *Catalogue) Counts(ctx context.Context) (Counts, error) {
 	}
 	rest.add(`SELECT (SELECT count(*) FROM devices), (SELECT count(*) FROM contacts WHERE device IS NULL),
 		(SELECT count(*) FROM losses), (SELECT count(*) FROM losses WHERE resent = 0),
+		(SELECT count(*) FROM reported), (SELECT count(*) FROM kept),
 		coalesce((SELECT value FROM meta WHERE key = 'other_uploads'), 0), coalesce((SELECT value FROM meta WHERE key = 'other_contacts'), 0),
 		coalesce((SELECT value FROM meta WHERE key = 'position'), 0), coalesce((SELECT value FROM meta WHERE key = 'since'), 0)`)
 	_, err = read(ctx, c, &rest, func(r row) (_ struct{}, err error) {
 		var since int64
-		err = r.Scan(&n.Devices, &n.Strangers, &n.Losses, &n.OpenLosses, &n.OtherUploads, &n.OtherContacts, &n.Position, &since)
+		err = r.Scan(&n.Devices, &n.Strangers, &n.Losses, &n.OpenLosses, &n.Reported, &n.Kept, &n.OtherUploads, &n.OtherContacts, &n.Position, &since)
 		n.Since = fromMillis(since)
 		return
 	})
