@@ -25,6 +25,7 @@ import (
 	"inventorybeacon/schedule"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/contact"
+	"inventorybeacon/uploads/ledger"
 	"inventorybeacon/uploads/parent"
 	"inventorybeacon/uploads/relay"
 	"inventorybeacon/uploads/spool"
@@ -59,6 +60,7 @@ type Agent struct {
 	spool  *spool.Spool
 	outbox *outbox.Outbox
 	keeper *custody.Keeper
+	ledger *ledger.Teller
 	relay  *relay.Relay
 
 	wake    chan struct{} // ends a wait for a beacon
@@ -168,6 +170,13 @@ func (a *Agent) openOutbox() error {
 	if err := a.require(a.policy()); err != nil {
 		return err
 	}
+	a.ledger, err = ledger.New(ledger.Options{
+		Spool: a.spool, File: a.dir.Join(datadir.State, "ledger.json"), Identity: self,
+		Sender: a.o.Name, Device: a.o.device(), AgentID: a.id, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
 	room := custody.Room{Spool: a.spool, Keeper: a.keeper, MaxBytes: spoolBytes}
 	a.outbox, err = outbox.Open(a.dir.Join(datadir.Outbox), room, outbox.Options{Device: a.o.device(), AgentID: a.id, Log: a.log})
 	if err != nil {
@@ -204,6 +213,9 @@ func (a *Agent) observe(e spool.Event) {
 	}
 	if a.keeper != nil { // else the spool is being opened
 		a.keeper.Observe(e)
+	}
+	if a.ledger != nil {
+		a.ledger.Observe(e)
 	}
 	a.touch()
 }

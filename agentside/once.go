@@ -110,6 +110,9 @@ const look = 50 * time.Millisecond
 // sendAll sends until nothing is left that could be sent, or nothing has
 // arrived for as long as patience lasts.
 func (a *Agent) sendAll(ctx context.Context, patience time.Duration) (uint64, error) {
+	if err := a.ledger.Tell(ctx); err != nil {
+		a.log.Warn("losses not told yet", slog.Any("err", err))
+	}
 	relaying, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- a.relay.Run(relaying) }()

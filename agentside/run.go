@@ -36,6 +36,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.route.Run(ctx) })
 	g.Go(func() error { return network.Watch(ctx, a.reconnected) })
 	g.Go(func() error { return a.expire(ctx) })
+	g.Go(func() error { return a.ledger.Run(ctx) })
 	g.Go(func() error { return a.keepStatus(ctx) })
 	a.log.Info("agent running", slog.String("device", a.o.device().String()), slog.String("version", a.o.Version), slog.String("agent_id", a.id))
 	err = g.Wait()
