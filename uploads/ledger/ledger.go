@@ -62,7 +62,7 @@ type Loss struct {
 
 // IsReport reports whether a file of that kind and name tells of losses.
 func IsReport(kind string, name uploads.Name) bool {
-	if !strings.EqualFold(kind, Kind) || name.Ext() != extension {
+	if !strings.EqualFold(kind, Kind) || name.Ext() != extension || name.Compressed() {
 		return false
 	}
 	p := name.Parts()
