@@ -49,8 +49,15 @@ func (s *Spool) spendIfFull() {
 	}
 }
 
-// restoreReserve makes the reserve unless there is one, or no room for it.
+// restoreReserve makes the reserve unless there is one, nothing to be kept, or
+// no room for it.
 func (s *Spool) restoreReserve() {
+	s.mu.Lock()
+	unused := len(s.segments) == 0
+	s.mu.Unlock()
+	if unused {
+		return
+	}
 	f, err := s.disk.Open(reserveFile)
 	if err == nil {
 		f.Close()
