@@ -68,6 +68,9 @@ func storeHosts(s *config.S3) []string {
 	for _, h := range hosts {
 		out = append(out, u.Scheme+"://"+h, u.Scheme+"://"+s.Bucket+"."+h)
 	}
+	if s.InstanceRole {
+		out = append(out, objectstore.RoleHosts(s.Region)...)
+	}
 	return out
 }
 
@@ -107,15 +110,16 @@ func (b *Beacon) openRelays(context.Context) error {
 	return nil
 }
 
-// pace is how many files go to a destination at a time. A directory gets groups,
-// of one writer each: more of them than a disk has use for only wait. A store is
+// pace is how many files go to a destination at a time. A directory gets groups, so
+// that some are written while others are synced: more of them than a disk has use
+// for only wait. A store is
 // far away and takes many at once; a beacon does too, but has other children. Some
 // workers are always left for other devices, and some for other kinds.
 func pace(r config.Relay) relay.Options {
 	o := relay.Options{Bandwidth: int64(r.Bandwidth)}
 	switch {
 	case r.Directory != nil:
-		o.Workers, o.PerLine = 4, directory.DefaultGroup
+		o.Workers, o.PerLine = 4, 3*directory.DefaultGroup
 	case r.S3 != nil:
 		o.Workers, o.PerLine, o.PerKind = 24, 16, 20
 	default:
@@ -142,7 +146,9 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 		}
 		return objectstore.Open(objectstore.Options{
 			Endpoint: r.S3.Endpoint, Bucket: r.S3.Bucket, Prefix: r.S3.Prefix, Region: r.S3.Region, Style: r.S3.Style,
-			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), Transport: t, Identity: b.name, Log: b.log,
+			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), CredentialsFile: r.S3.CredentialsFile, Profile: r.S3.Profile,
+			InstanceRole: r.S3.InstanceRole, Encryption: r.S3.Encryption, KMSKey: r.S3.KMSKey, CreateOnly: r.S3.CreateOnly,
+			Transport: t, Identity: b.name, Log: b.log,
 		})
 	}
 	return b.parentSink(r.Name, r.Beacon)

@@ -48,7 +48,7 @@ func BenchmarkRelayToDirectory(b *testing.B) {
 				fill(b, h, devices, data)
 				b.StartTimer()
 				start := time.Now()
-				h.relayWith(b, relay.Options{Sink: h.sink, Workers: 4, PerLine: h.sink.Group()}, func() bool { return h.pending() == 0 })
+				h.relayWith(b, relay.Options{Sink: h.sink, Workers: 4, PerLine: 3 * h.sink.Group()}, func() bool { return h.pending() == 0 })
 				took += time.Since(start)
 				b.StopTimer()
 				h.close(b)

@@ -193,6 +193,30 @@ func TestRelayGroupsLines(t *testing.T) {
 
 func sorted(seqs []uint64) []uint64 { slices.Sort(seqs); return seqs }
 
+// With more than a group of one line on its way, groups go side by side, and leave
+// a worker to others.
+func TestRelaySendsGroupsOfALineSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newQueue(), &sink{do: slowly, group: 10}
+		for i := range 100 {
+			q.add(t, "PC1", "Logs", i)
+		}
+		run(t, q, s, relay.Options{Workers: 4, PerLine: 30}, 15*time.Second, func(*relay.Relay) {
+			if s.most != 3 {
+				t.Errorf("%d groups at a time", s.most)
+			}
+			q.add(t, "PC2", "Logs", 1)
+			time.Sleep(time.Minute)
+		})
+		if q.left() != 0 {
+			t.Errorf("%d left", q.left())
+		}
+		if n := s.firstOf("PC2", "Logs"); n > 60 {
+			t.Errorf("another device's file went after %d", n)
+		}
+	})
+}
+
 func seqs(from, to uint64) (out []uint64) {
 	for ; from <= to; from++ {
 		out = append(out, from)

@@ -97,8 +97,8 @@ func lineOf(it *item) *line {
 }
 
 // next returns the files to try now, or none. A batch holds consecutive files of
-// a line, in order, and no other batch has files of that line meanwhile; of a sink
-// that takes one at a time, several of a line may be on their way.
+// a line, in order; another batch has files of that line meanwhile only if perLine
+// says more than one batch does.
 func (p *plan) next(now time.Time) []*item {
 	if now.Before(p.until) {
 		return nil
@@ -199,7 +199,7 @@ func (p *plan) open(l *line) bool {
 	case l.flying >= p.perLine:
 		return false
 	}
-	return p.group == 1 || l.batch == p.composing
+	return p.group == 1 || p.perLine > p.group || l.batch == p.composing
 }
 
 // landed notes that a batch is over; each of its files is told of as well.

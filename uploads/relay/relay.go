@@ -74,8 +74,9 @@ type Options struct {
 	// PerLine bounds the files of one device and kind that are on their way at a
 	// time; 0 means 1. With 1, an older file is settled or has failed often before a
 	// newer one goes. With more, the older one goes first, and newer ones do not wait
-	// for its answer; in a group they follow it, in order. It should leave workers to
-	// other devices.
+	// for its answer; in a group they follow it, in order, and with more than the
+	// sink's group several groups go side by side. It should leave workers to other
+	// devices.
 	PerLine int
 	// PerKind bounds the files of one kind that are on their way at a time; 0 means
 	// Workers. Fewer leave workers to other kinds. It counts for sinks that take one
