@@ -32,6 +32,7 @@ demo: build ## a beacon, an agent and a sample bundle on this machine; Ctrl-C en
 
 test: tools lint ## every test, with all its set-up: what CI runs
 	BEACON_TEST_FULL=1 BEACON_TEST_VERSITYGW=$(TOOLS)/versitygw $(RACE) -shuffle=on -timeout 25m ./...
+	BEACON_TEST_FULL=1 go test -run TestOpenMillion ./uploads/spool # what it bounds is memory, which the race detector multiplies
 	$(MAKE) fuzz FUZZTIME=20000x
 
 test-quick: ## what needs no set-up: the same as go test ./...

@@ -125,14 +125,7 @@ func (c *Config) checkDestination(bad report, key string, r Relay) {
 	}
 	if r.S3 != nil {
 		n++
-		checkURL(bad, key+".s3.endpoint", r.S3.Endpoint)
-		if r.S3.Bucket == "" {
-			bad(key+".s3.bucket", "is missing")
-		}
-		oneOf(bad, key+".s3.style", r.S3.Style, "", "path", "virtual")
-		if (r.S3.AccessKey == "") != (r.S3.SecretKey.Reveal() == "") {
-			bad(key+".s3", "needs both access_key and secret_key, or neither")
-		}
+		r.S3.check(bad, key+".s3")
 	}
 	if r.Beacon != nil {
 		n++

@@ -126,10 +126,21 @@ type S3 struct {
 	Region   string `yaml:"region"`
 	Bucket   string `yaml:"bucket"`
 	Prefix   string `yaml:"prefix"`
-	// Key and Secret; when both are empty the usual AWS_… variables are used.
+	// Key and Secret; when both are empty, and neither a file nor the role is
+	// named, the usual AWS_… variables are used.
 	AccessKey string `yaml:"access_key"`
 	SecretKey Secret `yaml:"secret_key"`
-	CA        string `yaml:"ca"`
+	// CredentialsFile is one in the AWS format, with the Profile to take from it.
+	CredentialsFile string `yaml:"credentials_file"`
+	Profile         string `yaml:"profile"`
+	// InstanceRole takes the role of this machine, container or pod.
+	InstanceRole bool `yaml:"instance_role"`
+	// Encryption is "AES256", "aws:kms" with KMSKey, or empty for the bucket's own.
+	Encryption string `yaml:"encryption"`
+	KMSKey     string `yaml:"kms_key"`
+	// CreateOnly never replaces an object; for stores that the doctor proved it for.
+	CreateOnly bool   `yaml:"create_only"`
+	CA         string `yaml:"ca"`
 	// Style is how the bucket is named in addresses: "path", "virtual", or empty
 	// for what the endpoint suggests.
 	Style string `yaml:"style"`

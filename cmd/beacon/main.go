@@ -35,7 +35,7 @@ func root() *cobra.Command {
 		cli.Group("policy", "Bundles, revisions and what a device is told", policyCommands(o)...),
 		cli.Group("uploads", "What agents sent, and where it has got to", uploadsCommands(o)...),
 		cli.Group("agents", "The devices that report here", agentsCommands(o)...),
-		traceCommand(o), statusCommand(o),
+		traceCommand(o), statusCommand(o), doctorCommand(o),
 		cli.Group("config", "The configuration file", configCommands(o)...),
 	)
 	return root

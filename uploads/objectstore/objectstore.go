@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"inventorybeacon/uploads"
@@ -46,10 +46,20 @@ type Options struct {
 	// for what the endpoint's name suggests.
 	Style string
 	// AccessKey and SecretKey are the credentials. Without them they come from
-	// CredentialsFile (the AWS format, of Profile) if it is named, else from the
+	// CredentialsFile (the AWS format, of Profile) if it is named, from the role
+	// of this machine, container or pod if InstanceRole says so, else from the
 	// environment (AWS_* or MINIO_*).
 	AccessKey, SecretKey, SessionToken string
 	CredentialsFile, Profile           string
+	InstanceRole                       bool
+	// RoleEndpoint is where the role is asked for, if not at the usual place.
+	RoleEndpoint string
+	// Encryption is how the store encrypts objects: "AES256", "aws:kms" with the
+	// key KMSKey (empty: the account's), or empty for the bucket's own default.
+	Encryption, KMSKey string
+	// CreateOnly never replaces an object, for stores that know conditional
+	// writes: one that is there is this delivery, or was put there by somebody else.
+	CreateOnly bool
 	// CA is a file of PEM certificates to trust instead of the system's.
 	CA string
 	// Transport replaces the transport that Open would make; its TLS settings
@@ -66,6 +76,12 @@ type Options struct {
 // partSize is how large the parts of large files are. It is what one delivery
 // buffers: larger parts cost memory per worker, smaller ones requests per file.
 const partSize = 16 << 20
+
+// How a store may be asked to encrypt.
+const (
+	EncryptionAES = "AES256"
+	EncryptionKMS = "aws:kms"
+)
 
 // A Sink puts uploads into one bucket.
 type Sink struct {
@@ -105,6 +121,11 @@ func dial(o *Options) (*minio.Client, error) {
 	if err := s3utils.CheckValidBucketName(o.Bucket); err != nil {
 		return nil, fmt.Errorf("bucket %q: %w", o.Bucket, err)
 	}
+	switch o.Encryption {
+	case "", EncryptionAES, EncryptionKMS:
+	default:
+		return nil, fmt.Errorf("encryption %q: want %s or %s", o.Encryption, EncryptionAES, EncryptionKMS)
+	}
 	lookup, ok := map[string]minio.BucketLookupType{"": minio.BucketLookupAuto, "path": minio.BucketLookupPath, "virtual": minio.BucketLookupDNS}[o.Style]
 	if !ok {
 		return nil, fmt.Errorf("style %q: want path or virtual", o.Style)
@@ -123,16 +144,6 @@ func dial(o *Options) (*minio.Client, error) {
 		TrailingHeaders: false, // some stores refuse every body that has them
 		MaxRetries:      1,     // the relay decides when to try again
 	})
-}
-
-func (o Options) credentials() *credentials.Credentials {
-	switch {
-	case o.AccessKey != "":
-		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, o.SessionToken)
-	case o.CredentialsFile != "":
-		return credentials.NewFileAWSCredentials(o.CredentialsFile, o.Profile)
-	}
-	return credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.EnvMinio{}})
 }
 
 func newTransport(secure bool, ca string) (*http.Transport, error) {
@@ -183,6 +194,12 @@ func (s *Sink) put(ctx context.Context, p uploads.Parcel) error {
 // attempt reports, beside its error, whether it failed without an answer on a
 // connection that had been kept alive.
 func (s *Sink) attempt(ctx context.Context, p uploads.Parcel) (stale bool, err error) {
+	if s.o.CreateOnly && p.Size > partSize {
+		// Not every store heeds the condition where it completes an object in parts.
+		if err := s.present(ctx, p.Upload); !errors.Is(err, uploads.ErrUnknown) {
+			return false, err
+		}
+	}
 	body, err := p.Open()
 	if err != nil {
 		return false, fmt.Errorf("open upload %d: %w", p.Seq, err)
@@ -195,6 +212,13 @@ func (s *Sink) attempt(ctx context.Context, p uploads.Parcel) (stale bool, err e
 	source := &source{r: uploads.Verify(body, p.Size, p.Digest)}
 	defer source.end()
 	info, err := s.send(ctx, p.Upload, source, &progress{watch: watch, size: p.Size})
+	if err != nil && s.o.CreateOnly && taken(err) {
+		err = s.present(ctx, p.Upload)
+		if errors.Is(err, uploads.ErrUnknown) {
+			err = nil // it exists, and its name holds half of the digest
+		}
+		return false, err
+	}
 	if err != nil {
 		_, unanswered := errors.AsType[*url.Error](err)
 		return unanswered && reused && ctx.Err() == nil, judge(s.o.Bucket, stall.Cause(ctx, err))
@@ -212,15 +236,50 @@ func (s *Sink) attempt(ctx context.Context, p uploads.Parcel) (stale bool, err e
 // a body twice at once.
 func (s *Sink) send(ctx context.Context, u uploads.Upload, body io.Reader, sent *progress) (minio.UploadInfo, error) {
 	key := Key(s.o.Prefix, u)
-	o := minio.PutObjectOptions{
-		ContentType: "application/octet-stream", UserMetadata: metadata(u, s.o.Identity), Progress: sent,
-		DisableContentSha256: true,
+	o, err := s.how()
+	if err != nil {
+		return minio.UploadInfo{}, err
+	}
+	o.UserMetadata, o.Progress = metadata(u, s.o.Identity), sent
+	if s.o.CreateOnly {
+		o.SetMatchETagExcept("*")
 	}
 	if u.Size <= partSize {
 		return minio.Core{Client: s.client}.PutObject(ctx, s.o.Bucket, key, body, u.Size, "", u.Digest.String(), o)
 	}
 	o.PartSize, o.SendContentMd5 = partSize, true
 	return s.client.PutObject(ctx, s.o.Bucket, key, body, u.Size, o)
+}
+
+// how is what all writes have in common.
+func (s *Sink) how() (o minio.PutObjectOptions, err error) {
+	o.ContentType, o.DisableContentSha256 = "application/octet-stream", true
+	switch s.o.Encryption {
+	case "":
+	case EncryptionAES:
+		o.ServerSideEncryption = encrypt.NewSSE()
+	case EncryptionKMS:
+		o.ServerSideEncryption, err = encrypt.NewSSEKMS(s.o.KMSKey, nil)
+	}
+	return o, err
+}
+
+// present says of an object that has a file's name whether it is this very
+// file, or matches [uploads.ErrUnknown] if there is none. Whoever may not look
+// cannot tell: that counts as none.
+func (s *Sink) present(ctx context.Context, u uploads.Upload) error {
+	key := Key(s.o.Prefix, u)
+	info, err := s.client.StatObject(ctx, s.o.Bucket, key, minio.StatObjectOptions{})
+	switch code := minio.ToErrorResponse(err).Code; {
+	case code == minio.AccessDenied || code == minio.NoSuchKey:
+		return fmt.Errorf("%w: %s", uploads.ErrUnknown, key)
+	case err != nil:
+		return fmt.Errorf("look for %s: %w", key, err)
+	}
+	if sum := info.UserMetadata["Sha256"]; sum != u.Digest.String() || info.Size != u.Size {
+		return fmt.Errorf("%w: bucket %s holds other bytes as %s: somebody else wrote them", uploads.ErrRefused, s.o.Bucket, key)
+	}
+	return nil
 }
 
 // A source is a body that nobody reads any more once it has ended, although a
