@@ -19,7 +19,7 @@ VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v gcc),CGO_ENABLED=1 go test -race,$(warning no gcc: tests run without the race detector)go test)
 
-.PHONY: help build demo test test-quick lint tools bench fuzz powercut clean
+.PHONY: help build demo test test-quick lint tools bench fuzz powercut torture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,13 @@ bench: build $(TOOLS)/rest-server $(TOOLS)/versitygw ## benchmarks as ratios in 
 powercut: ## cut the power of beacon, parent and agent on ext4 and xfs: IMAGES=500 disks, no acknowledged file lost (root)
 	./.ci/system-tools
 	go run ./cmd/internal/powercut -images $(or $(IMAGES),500)
+
+# Of how many disks the power is cut before the kills: 500 in the long form.
+TORTURE_IMAGES = $(shell n=$$(( $(or $(ROUNDS),1000) / 2 )); echo $$(( n < 24 ? 24 : n > 500 ? 500 : n )))
+
+torture: $(TOOLS)/versitygw ## cut the power, then kill beacons ROUNDS=1000 times between devices and store: nothing lost or doubled
+	./.ci/system-tools
+	go run ./cmd/internal/torture -versitygw $(TOOLS)/versitygw -rounds $(or $(ROUNDS),1000) -images $(TORTURE_IMAGES)
 
 tools: $(TOOLS)/staticcheck $(TOOLS)/versitygw ## what the tests need beside Go
 	./.ci/system-tools

@@ -70,7 +70,7 @@ func (d *device) next() (uploads.Upload, []byte) {
 	size := d.rng.IntN(12 << 10)
 	switch d.rng.IntN(24) {
 	case 0, 1, 2:
-		size = segmentBytes/4 + d.rng.IntN(48<<10)
+		size = segmentBytes/2 + d.rng.IntN(80<<10)
 	case 3:
 		size = d.rng.IntN(40)
 	}

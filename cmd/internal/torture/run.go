@@ -52,7 +52,9 @@ func (c *campaign) torment(ctx context.Context, dir string) (v verdict, err erro
 	defer enough()
 	stop := s.load(ctx)
 	err = s.rounds(ctx)
-	err = errors.Join(err, stop())
+	if wrong := stop(); wrong != nil {
+		err = errors.Join(err, fmt.Errorf("a device: %w", wrong))
+	}
 	s.calm()
 	fmt.Printf("%v: %d kills are done, and so are the faults; what waits goes up\n", time.Since(began).Round(time.Second), s.kills)
 	if err == nil {

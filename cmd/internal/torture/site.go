@@ -72,7 +72,7 @@ const (
 )
 
 // load has the devices send until the returned function is called, which returns
-// what no beacon may have done. wardSends says whether the ward may.
+// what no beacon may have done.
 func (s *site) load(ctx context.Context) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -209,7 +209,7 @@ func (s *site) drain(ctx context.Context) error {
 		for deadline := time.Now().Add(drainWithin); ; {
 			done, err := n.drained(ctx)
 			if err != nil {
-				return err
+				return fmt.Errorf("wait until nothing waits: %w", err)
 			}
 			if done {
 				break
