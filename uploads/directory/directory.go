@@ -160,7 +160,7 @@ func (s *Sink) Group() int { return s.o.Group }
 // A draft is a parcel on its way to its name.
 type draft struct {
 	uploads.Parcel
-	temp string // in .partial, until it has its name
+	temp string // its name in .partial, until it has its own
 	err  error
 }
 
@@ -179,11 +179,16 @@ func (s *Sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.
 	if err := errors.Join(s.room(), s.make(partial)); err != nil {
 		return s.deliveries(drafts, err)
 	}
-	s.write(ctx, drafts)
+	in, err := s.root.OpenRoot(partial)
+	if err != nil {
+		return s.deliveries(drafts, err)
+	}
+	defer in.Close()
+	write(ctx, in, drafts)
 	s.publish(drafts)
 	for _, d := range drafts {
 		if d.temp != "" {
-			s.root.Remove(d.temp) // unwanted; a leftover is swept at the next start
+			in.Remove(d.temp) // unwanted; a leftover is swept at the next start
 		}
 	}
 	return s.deliveries(drafts, nil)
@@ -230,11 +235,11 @@ func (s *Sink) path(name string) string { return path.Join(s.root.Name(), name) 
 // side, wait for the same commit. (A syncfs would be one call, but it also waits
 // for everything else that is dirty on that file system, such as an importer's
 // database, and takes other people's errors for ours or swallows them.)
-func (s *Sink) write(ctx context.Context, drafts []*draft) {
+func write(ctx context.Context, in *os.Root, drafts []*draft) {
 	files := make([]*os.File, len(drafts))
 	for i, d := range drafts {
 		if d.err = ctx.Err(); d.err == nil {
-			files[i], d.err = s.copy(d)
+			files[i], d.err = fill(in, d)
 		}
 	}
 	var syncs sync.WaitGroup
@@ -246,20 +251,25 @@ func (s *Sink) write(ctx context.Context, drafts []*draft) {
 	syncs.Wait()
 }
 
-// copy writes one temporary file, of verified bytes.
-func (s *Sink) copy(d *draft) (*os.File, error) {
+// buffers are large enough that most files are one write.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
+// fill writes one temporary file, of verified bytes.
+func fill(in *os.Root, d *draft) (*os.File, error) {
 	body, err := d.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open upload %d: %w", d.Seq, err)
 	}
 	defer body.Close()
-	temp := path.Join(partial, "."+rand.Text()+durablefile.TempSuffix)
-	f, err := s.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	temp := "." + rand.Text() + durablefile.TempSuffix
+	f, err := in.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	d.temp = temp
-	if _, err := io.Copy(f, uploads.Verify(body, d.Size, d.Digest)); err != nil {
+	buffer := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buffer)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, uploads.Verify(body, d.Size, d.Digest), buffer[:]); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write %s: %w", d.Name, err)
 	}
@@ -292,8 +302,14 @@ func (s *Sink) publishKind(kind string, drafts []*draft) error {
 	if err != nil {
 		return err
 	}
+	if f.way, err = openPassage(s.root, partial, f.dir); err != nil {
+		return err
+	}
 	for _, d := range drafts {
 		d.err = f.place(d)
+	}
+	if err := f.way.close(); err != nil {
+		return err
 	}
 	if err := durablefile.SyncDir(s.root, f.dir); err != nil {
 		return err

@@ -31,6 +31,7 @@ type folder struct {
 	bytes int64
 	sizes bool      // whether bytes is wanted, which costs a stat per file
 	mtime time.Time // of the folder when it was last known
+	way   passage   // while names are taken
 }
 
 // folder returns the folder of a kind, made if need be and freshly looked at.
@@ -165,9 +166,10 @@ func (f *folder) place(d *draft) error {
 
 // take links the draft to a name that nothing has.
 func (f *folder) take(d *draft, name string) error {
-	if err := publish(f.root, d.temp, path.Join(f.dir, name)); err != nil {
+	if err := f.way.take(d.temp, name); err != nil {
 		return err
 	}
+	d.temp = ""
 	f.taken[f.hash(name)] = struct{}{}
 	f.files++
 	f.bytes += d.Size
