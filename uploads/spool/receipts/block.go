@@ -71,33 +71,45 @@ func (b block) sound() (block, bool) {
 	return b, binary.LittleEndian.Uint32(b[4:]) == crc32.Checksum(b[8:], castagnoli)
 }
 
-// records reads a block that has its header and is sound.
-func (b block) records() ([]record, error) {
+// An inflated block is what is in one. It may be used for the next one again.
+type inflated struct {
+	raw     []byte
+	records []record
+}
+
+// read takes a block that has its header and is sound.
+func (in *inflated) read(b block) ([]record, error) {
 	le := binary.LittleEndian
-	count, agents, size := int(le.Uint16(b[16:])), int(le.Uint16(b[18:])), int64(le.Uint32(b[20:]))
+	count, agents, size := int(le.Uint16(b[16:])), int(le.Uint16(b[18:])), int(le.Uint32(b[20:]))
 	packed := blockHeader + count*len(record{}.digest) + agents*len(agentID{})
 	if count > blockEntries || size > maxRaw || packed > len(b) {
 		return nil, fmt.Errorf("%w: block of %d receipts, %d bytes", errDamaged, count, size)
 	}
-	raw, err := decompressor().DecodeAll(b[packed:], make([]byte, 0, size))
-	if err != nil || int64(len(raw)) != size {
+	if cap(in.raw) < size {
+		in.raw = make([]byte, 0, size)
+	}
+	raw, err := decompressor().DecodeAll(b[packed:], in.raw[:0:size])
+	if err != nil || len(raw) != size {
 		return nil, fmt.Errorf("%w: block inflates to %d bytes, not %d: %v", errDamaged, len(raw), size, err)
 	}
-	out := make([]record, count)
+	in.records = append(in.records[:0], make([]record, count)...)
 	apart := b[blockHeader:]
-	for i := range out {
-		if raw, err = out[i].read(raw); err != nil {
+	for i := range in.records {
+		if raw, err = in.records[i].read(raw); err != nil {
 			return nil, err
 		}
-		apart = apart[copy(out[i].digest[:], apart):]
+		apart = apart[copy(in.records[i].digest[:], apart):]
 	}
-	for i := range out {
-		if out[i].flags&recordAgent != 0 {
-			apart = apart[copy(out[i].agent[:], apart):]
+	for i := range in.records {
+		if in.records[i].flags&recordAgent != 0 {
+			apart = apart[copy(in.records[i].agent[:], apart):]
 		}
 	}
-	return out, nil
+	return in.records, nil
 }
+
+// records reads a block that has its header and is sound.
+func (b block) records() ([]record, error) { return new(inflated).read(b) }
 
 // compressor makes blocks small. What differs between receipts is mostly noise,
 // which no level makes smaller, so the fastest will do.

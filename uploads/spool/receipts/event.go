@@ -18,10 +18,10 @@ type Event struct {
 	Mark  *journal.Mark // nil: it was accepted
 }
 
-// windowEvents is how many events are held in memory at once, some 250 bytes
-// each. Fewer make the files be read more often: each is read once for every so
-// many events that lie between its first and its last.
-const windowEvents = 256 << 10
+// windowEvents is how many events are held in memory at once, with twice as many
+// meanwhile: some 100 MB in all. Fewer make the files be read more often: each
+// is read once for every so many events that lie between its first and its last.
+const windowEvents = 128 << 10
 
 // Events yields everything known with a number above after, in the order of the
 // numbers, each once. It tells nothing that was appended after it began. After
@@ -30,9 +30,9 @@ func (a *Archive) Events(after uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		v := a.look()
 		defer a.leave(v)
-		w := window{limit: a.o.windowEvents, end: v.last()}
+		w, files := window{limit: a.o.windowEvents, end: v.last()}, v.tellers()
 		for after < w.end {
-			if err := w.read(v, after); err != nil {
+			if err := w.read(files, after); err != nil {
 				yield(Event{}, err)
 				return
 			}
@@ -75,25 +75,43 @@ type eventRef struct {
 	record *record
 }
 
-// read finds the first events after a number.
-func (w *window) read(v *view, after uint64) error {
-	w.refs, w.bound = w.refs[:0], w.end
-	order := 0
+// A told is a file that tells of events from first to last.
+type told struct {
+	first, last uint64
+	order       int // 0 is the newest
+	read        func(w *window, after uint64, order int) error
+}
+
+// tellers lists the files, those with the lowest numbers first, so that a window
+// is narrow before the others are looked at.
+func (v *view) tellers() (out []told) {
 	for _, l := range slices.Backward(v.logs) {
-		w.readLog(l, after, order)
-		order++
+		first, last := l.numbers()
+		out = append(out, told{first, last, len(out), l.tell})
 	}
 	for _, r := range slices.Backward(v.runs) {
-		if err := w.readRun(r, after, order); err != nil {
+		out = append(out, told{r.First, r.Last, len(out), r.tell})
+	}
+	slices.SortStableFunc(out, func(a, b told) int { return cmp.Compare(a.first, b.first) })
+	return out
+}
+
+// read finds the first events after a number.
+func (w *window) read(files []told, after uint64) error {
+	w.refs, w.bound = w.refs[:0], w.end
+	for _, f := range files {
+		if f.last <= after || f.first > w.bound {
+			continue
+		}
+		if err := f.read(w, after, f.order); err != nil {
 			return err
 		}
-		order++
 	}
 	w.settle()
 	return nil
 }
 
-func (w *window) readLog(l *log, after uint64, order int) {
+func (l *log) tell(w *window, after uint64, order int) error {
 	l.all(func(raw entry, _ uint32) bool {
 		if e, err := raw.decode(); err == nil && e.last() > after && e.Upload.Seq <= w.bound {
 			r := recordOf(e)
@@ -101,13 +119,14 @@ func (w *window) readLog(l *log, after uint64, order int) {
 		}
 		return true
 	})
+	return nil
 }
 
-func (w *window) readRun(r *run, after uint64, order int) error {
-	for s := r.scan(); r.Last > after && r.First <= w.bound; {
+func (r *run) tell(w *window, after uint64, order int) error {
+	for s := r.scan(); ; {
 		_, records, _, err := s.block()
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
@@ -118,7 +137,6 @@ func (w *window) readRun(r *run, after uint64, order int) error {
 			}
 		}
 	}
-	return nil
 }
 
 // offer adds a record without keeping the rest of its block.

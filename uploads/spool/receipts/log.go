@@ -225,6 +225,13 @@ func (l *log) highest() uint64 {
 	return l.last
 }
 
+// numbers are the lowest and the highest event number of its entries.
+func (l *log) numbers() (first, last uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.first, l.last
+}
+
 // newestUpload is the highest number of an upload in it.
 func (l *log) newestUpload() uint64 {
 	l.mu.RLock()

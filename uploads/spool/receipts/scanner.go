@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A scanner goes through the blocks of a run, and over what is damaged.
@@ -12,6 +13,7 @@ type scanner struct {
 	at, end int64
 	buf     []byte // of the file from from on
 	from    int64
+	in      inflated
 	next    uint32 // number of the block that should follow
 	skipped int    // blocks that are missing so far
 }
@@ -23,7 +25,7 @@ const scanBytes = 256 << 10
 func (s *scanner) missing(blocks int) int { return s.skipped + max(blocks-int(s.next), 0) }
 
 // block returns the next sound block, what is in it and where it is, or
-// [io.EOF].
+// [io.EOF]. They are good until the next call.
 func (s *scanner) block() (b block, records []record, at int64, err error) {
 	for s.at+blockHeader <= s.end {
 		b, err := s.sound()
@@ -31,7 +33,7 @@ func (s *scanner) block() (b block, records []record, at int64, err error) {
 			return nil, nil, 0, err
 		}
 		if b != nil && b.number() >= s.next {
-			if records, err := b.records(); err == nil {
+			if records, err := s.in.read(b); err == nil {
 				at := s.at
 				s.at += alignUnit(int64(len(b)))
 				s.skipped += int(b.number() - s.next)
@@ -72,7 +74,8 @@ func (s *scanner) sound() (block, error) {
 func (s *scanner) peek(n int) ([]byte, error) {
 	off := s.at - s.from
 	if off < 0 || off+int64(n) > int64(len(s.buf)) {
-		s.buf = make([]byte, min(int64(max(n, scanBytes)), s.end-s.at))
+		size := min(max(n, scanBytes), int(s.end-s.at))
+		s.buf = slices.Grow(s.buf[:0], size)[:size]
 		s.from, off = s.at, 0
 		if got, err := s.r.ReadAt(s.buf, s.at); got < len(s.buf) {
 			return nil, fmt.Errorf("read receipts: %w", errors.Join(err, io.ErrUnexpectedEOF))
