@@ -48,7 +48,7 @@ func (s *Spool) Adopt(ctx context.Context, d Draft, file string) (uploads.Receip
 func (s *Spool) measure(ctx context.Context, d *Draft, file string) (*collected, error) {
 	f, err := s.disk.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("adopt: %w", err)
+		return nil, fmt.Errorf("adopt: %w", roomError(err))
 	}
 	b := adoptedBlob(s.disk, f, file)
 	c := &collected{spool: s, load: s.budget.join(time.Now()), blob: b}

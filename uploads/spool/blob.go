@@ -105,11 +105,11 @@ func (b *blob) commit(d disk.Disk) (string, error) {
 	}
 	b.done = true
 	if err := d.SyncDir(blobDir); err != nil {
-		return "", fmt.Errorf("commit blob: %w", err)
+		return "", fmt.Errorf("commit blob: %w", roomError(err))
 	}
 	if b.adopted { // under its old name it would be written to again
 		if err := d.SyncDir(path.Dir(b.temp)); err != nil {
-			return "", fmt.Errorf("commit blob: %w", err)
+			return "", fmt.Errorf("commit blob: %w", roomError(err))
 		}
 	}
 	return b.name, nil
