@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/minio/minio-go/v7"
@@ -140,5 +142,10 @@ func copyToStore(dir string) (*child, error) {
 		return nil, fmt.Errorf("%w: install rclone", err)
 	}
 	remote := fmt.Sprintf(":s3,provider=Other,endpoint='http://%s',access_key_id=%s,secret_access_key=%s,force_path_style=true:%s", storeAddress, accessKey, secretKey, bucket)
-	return spawn("rclone", "--config", "", "copy", "--transfers", "16", filepath.Join(dir, "source"), remote)
+	cmd := exec.Command("rclone", "--config", "", "copy", "--transfers", "16", filepath.Join(dir, "source"), remote)
+	// It takes nothing of the environment's own store, and some certificate
+	// settings there end it.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
+	cmd.Stderr = os.Stderr
+	return &child{cmd: cmd}, cmd.Start()
 }
