@@ -52,6 +52,8 @@ func (s Sink) takes(kind string) bool {
 
 // Options are what a catalogue is opened with; zero values mean the defaults.
 type Options struct {
+	// Beacon is who heard what is recorded here directly.
+	Beacon string
 	// Sinks are the relay's destinations.
 	Sinks []Sink
 	// MaxDevices bounds the devices known (default 200,000). More take about 1

@@ -19,6 +19,11 @@ type Device struct {
 	// latest first: one in ordinary life. Empty if all it sent came through
 	// another beacon.
 	Contacts []Contact `json:"contacts"`
+	// Beacon is who heard it last, and Heard as of when that is known if it is
+	// another beacon's word. Told is what other beacons heard of it, the latest first.
+	Beacon string    `json:"beacon,omitempty"`
+	Heard  time.Time `json:"heard,omitzero"`
+	Told   []Told    `json:"told,omitempty"`
 	// Clone says that two machines seem to share a name, or an identity; what
 	// is known of them stays apart in Contacts. CloneDetail says it in words.
 	Clone       bool   `json:"clone,omitempty"`

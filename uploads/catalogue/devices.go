@@ -45,7 +45,7 @@ func (c *Catalogue) Devices(ctx context.Context, f DeviceFilter) ([]Device, erro
 	q.add(deviceColumns)
 	if f.Text != "" {
 		text := strings.ToLower(f.Text)
-		q.where(`instr(name_key, ?) OR instr(domain_key, ?) OR id IN (SELECT device FROM contacts WHERE address = ?)`, text, text, f.Text)
+		q.where(`instr(name_key, ?) OR instr(domain_key, ?) OR id IN (SELECT device FROM contacts WHERE address = ?)`, text, text, address(f.Text))
 	}
 	if !f.SilentSince.IsZero() {
 		q.where(`last_seen < ?`, millis(f.SilentSince))
@@ -150,6 +150,11 @@ func (c *Catalogue) describe(ctx context.Context, d *deviceRow) (err error) {
 	others, err := read(ctx, c, sameAgents(d.id), scanContact)
 	d.CloneDetail = cloneDetail(d.Device, others)
 	d.Clone = d.CloneDetail != ""
+	if err != nil {
+		return err
+	}
+	d.Told, err = c.toldOf(ctx, uploads.Device{Domain: d.Domain, Name: d.Name})
+	d.heardBy(c.o.Beacon)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/fleet"
 	"inventorybeacon/uploads/ledger"
 	"inventorybeacon/uploads/spool"
 )
@@ -69,6 +70,8 @@ func (b *batch) event(e Event, introduced introductions) error {
 		return b.refused(e)
 	case spool.Learnt:
 		return b.learnt(e)
+	case spool.Replaced:
+		return b.replaced(e)
 	}
 	return nil // a later version's event
 }
@@ -94,7 +97,7 @@ func (b *batch) accepted(e Event, introduced introductions) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	if !ledger.OfBeacon(u) { // whose name is no device's
+	if !ledger.OfBeacon(u) && !fleet.OfBeacon(u) { // whose name is no device's
 		introduced.add(u)
 	}
 	return b.closeLosses(receipt, u)

@@ -19,6 +19,10 @@ type Trace struct {
 	// Strangers called under the name or the agent id, or from the address, but
 	// no upload of theirs was ever accepted.
 	Strangers []Contact `json:"strangers"`
+	// Told is what beacons below heard of it, the latest first, and Beacons is their
+	// last word on themselves.
+	Told    []Told `json:"told,omitempty"`
+	Beacons []Word `json:"beacons,omitempty"`
 	// Uploads are the newest of these devices, of any state, and Waiting the
 	// oldest of theirs in the queue, out of WaitingCount.
 	Uploads      []Upload `json:"uploads"`
@@ -58,6 +62,9 @@ func (c *Catalogue) trace(ctx context.Context, t *Trace) (err error) {
 		return err
 	}
 	if t.Strangers, err = c.strangers(ctx, t.Query); err != nil {
+		return err
+	}
+	if err = c.traceFleet(ctx, t); err != nil {
 		return err
 	}
 	for _, d := range t.Devices[:min(len(t.Devices), traceRows)] {

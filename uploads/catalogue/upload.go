@@ -12,12 +12,13 @@ type State string
 const (
 	StateWaiting     State = "waiting"     // in the queue
 	StateDelivered   State = "delivered"   // every required sink has it
+	StateReplaced    State = "replaced"    // a newer report of this beacon held all that it held
 	StateQuarantined State = "quarantined" // the destination refused it; its bytes are kept
 	StateLost        State = "lost"        // it left the queue in any other way
 )
 
 // States lists all states, in the order a file goes through them.
-var States = []State{StateWaiting, StateDelivered, StateQuarantined, StateLost}
+var States = []State{StateWaiting, StateDelivered, StateReplaced, StateQuarantined, StateLost}
 
 // An Upload is what the index knows of one accepted file.
 type Upload struct {

@@ -23,15 +23,17 @@ type Verdict struct {
 type VerdictCode string
 
 const (
-	NeverHeard VerdictCode = "never-heard" // nothing is known of it
-	Ambiguous  VerdictCode = "ambiguous"   // several machines fit
-	OnlyPolls  VerdictCode = "only-polls"  // it calls but nothing of it was accepted
-	Refused    VerdictCode = "refused"     // its last upload was turned away here
-	Rejected   VerdictCode = "quarantined" // accepted here, refused further up
-	WasLost    VerdictCode = "lost"        // accepted here, lost since
-	InQueue    VerdictCode = "waiting"     // accepted; a sink does not have it yet
-	Silent     VerdictCode = "silent"      // delivered, but not heard of for long
-	Reported   VerdictCode = "reported"    // its newest upload is delivered
+	NeverHeard VerdictCode = "never-heard"   // nothing is known of it
+	Ambiguous  VerdictCode = "ambiguous"     // several machines fit
+	OnlyPolls  VerdictCode = "only-polls"    // it calls but nothing of it was accepted
+	Refused    VerdictCode = "refused"       // its last upload was turned away here
+	Rejected   VerdictCode = "quarantined"   // accepted here, refused further up
+	WasLost    VerdictCode = "lost"          // accepted here, lost since
+	InQueue    VerdictCode = "waiting"       // accepted; a sink does not have it yet
+	Elsewhere  VerdictCode = "elsewhere"     // a beacon below heard of it; nothing of it has come here
+	DarkBeacon VerdictCode = "beacon-silent" // the beacon that hears it is not heard of itself
+	Silent     VerdictCode = "silent"        // delivered, but not heard of for long
+	Reported   VerdictCode = "reported"      // its newest upload is delivered
 )
 
 // silentAfter is how long a device may be quiet before that is the news: two
@@ -46,7 +48,10 @@ const skewed = 5 * time.Minute
 
 // Verdict says why the device has or has not reported. It looks at nothing but
 // t and now.
-func (t Trace) Verdict(now time.Time) Verdict {
+func (t Trace) Verdict(now time.Time) Verdict { return t.withWords(t.local(now), now) }
+
+// local is the verdict by what this beacon itself knows.
+func (t Trace) local(now time.Time) Verdict {
 	d, one := t.machine()
 	switch {
 	case one:
@@ -251,6 +256,9 @@ func (t Trace) notes(d Device, v Verdict, now time.Time) (notes []string) {
 	}
 	if !slices.ContainsFunc(d.Kinds, func(a Activity) bool { return a.Kind == "Inventories" }) {
 		notes = append(notes, "it never sent an inventory")
+	}
+	if len(d.Contacts) == 0 && len(t.Told) > 0 {
+		return notes // of which others speak
 	}
 	if len(d.Contacts) == 0 {
 		return append(notes, "it was not heard directly since "+stamp(t.Since)+": what is known comes from its files")

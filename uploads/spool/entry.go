@@ -224,12 +224,12 @@ func (s *Spool) apply(m *journal.Mark, seg *segment, offset int64) bool {
 		s.addLoss(lossRef{m.Event, e.Seq})
 	case m.Sort == journal.Refused:
 		s.refused(e, m.Sink)
-	case m.Sort == journal.Settled:
+	case m.Sort == journal.Settled && !replaces(m):
 		s.counters.delivered++
 		s.took(e, m.Sink)
 	}
 	if m.Left {
-		s.dismiss(e)
+		s.dismiss(e, !m.Lost() && !replaces(m))
 	}
 	return true
 }
@@ -260,14 +260,15 @@ func (s *Spool) refused(e *entry, name string) {
 	}
 }
 
-// dismiss takes a held file out of the spool.
-func (s *Spool) dismiss(e *entry) {
+// dismiss takes a held file out of the spool, which its sinks that do not have it
+// may have to count as skipped.
+func (s *Spool) dismiss(e *entry, skipped bool) {
 	for _, k := range s.sinks {
 		if !s.pendingFor(k)(e) {
 			continue
 		}
 		k.pending.drop(e)
-		if !e.Is(register.Lost) {
+		if skipped {
 			k.skipped++
 		}
 	}
@@ -300,6 +301,8 @@ func eventOf(u *journal.Upload, m *journal.Mark) Event {
 	switch {
 	case m.Lost():
 		e.What = Lost
+	case replaces(m):
+		e.What = Replaced
 	case m.Sort == journal.Flagged:
 		e.What = Flagged
 	case m.Sort == journal.Refused:

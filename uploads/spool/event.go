@@ -16,6 +16,7 @@ const (
 	Lost      What = "lost"      // it left without being delivered
 	Flagged   What = "flagged"   // a check found something; it stays and is relayed
 	Refused   What = "refused"   // one sink will never take it; others go on
+	Replaced  What = "replaced"  // it left because a newer file holds all that it held
 	Learnt    What = "learnt"    // custody that was heard of later, perhaps after it left
 )
 
@@ -44,7 +45,7 @@ type Event struct {
 	// Left says that the spool does not hold the file any longer.
 	Left bool
 	// Reason is one of the Loss constants (Lost), Detail the words for a person
-	// (Lost, Flagged, Refused).
+	// (Lost, Flagged, Refused, Replaced).
 	Reason, Detail string
 }
 
