@@ -16,8 +16,8 @@ import (
 const lossesLong = `List files that left a spool in another way than by delivery, the latest first:
 those of this beacon, and those that agents and beacons below it reported.
 
-AGE is how long the file had been there. SINCE says whether the same bytes came
-here again later, which closes the entry.`
+AGE is how long the file had been there. AGAIN says whether the same bytes came
+here later, which closes the entry.`
 
 var lossReasons = []string{spool.LossQuota, spool.LossAge, spool.LossRefused, spool.LossOperator, spool.LossDamaged}
 
@@ -57,13 +57,13 @@ func uploadsLosses(o *operator) *cobra.Command {
 
 func lossesTable(rows []catalogue.Loss) cli.Table {
 	t := cli.Table{
-		Header: []string{"RECEIPT", "KIND", "NAME", "DEVICE", "SIZE", "LOST", "AGE", "REASON", "SINCE", "BEACON", "DETAIL"},
+		Header: []string{"RECEIPT", "KIND", "NAME", "DEVICE", "SIZE", "LOST", "AGE", "REASON", "AGAIN", "BEACON", "DETAIL"},
 		Empty:  "no losses",
 	}
 	for _, l := range rows {
 		t.Rows = append(t.Rows, []string{
 			dash(l.Receipt), dash(l.Kind), dash(l.Name), deviceName(l.Domain, l.Device), cli.Size(l.Bytes), cli.When(l.At),
-			age(l), l.Reason, since(l), dash(l.Beacon), l.Detail,
+			age(l), l.Reason, again(l), dash(l.Beacon), l.Detail,
 		})
 	}
 	return t
@@ -76,9 +76,9 @@ func age(l catalogue.Loss) string {
 	return l.Age().String()
 }
 
-func since(l catalogue.Loss) string {
+func again(l catalogue.Loss) string {
 	if l.Resent > 0 {
-		return "came again"
+		return "yes"
 	}
 	return "-"
 }

@@ -48,7 +48,7 @@ func reindex(cmd *cobra.Command, o *operator) (*catalogue.Counts, error) {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(desk.ReindexUploads.Ask(cmd.Context(), o.data, struct{}{}, w)) }()
 	defer r.Close()
-	told := progress{w: cmd.ErrOrStderr(), terminal: cli.IsTerminal(cmd.ErrOrStderr())}
+	told := progress{w: cmd.ErrOrStderr(), terminal: cli.IsTerminal(cmd.ErrOrStderr()), said: time.Now()}
 	defer told.end()
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -75,7 +75,7 @@ type progress struct {
 	any      bool
 }
 
-// plainEvery is how often a plain line is written.
+// plainEvery is how often a plain line is written, so that a short one is silent.
 const plainEvery = 10 * time.Second
 
 func (p *progress) say(s desk.ReindexStep, now time.Time) {
