@@ -27,7 +27,7 @@ type stage struct {
 func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFunc) *background {
 	back := &background{}
 	back.start(ctx, fail, func(ctx context.Context) error { return b.catalogue.Run(ctx, b.spool) })
-	back.start(ctx, fail, b.gate.Run, b.tidyQuarantine, b.runKept, b.ledger.Run)
+	back.start(ctx, fail, b.gate.Run, b.tidyQuarantine, b.runKept, b.ledger.Run, b.words.Run)
 	var relays []func(context.Context) error
 	for _, r := range b.relays {
 		relays = append(relays, r.Run)
@@ -46,7 +46,7 @@ func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFu
 	if b.o.Calls != nil {
 		b.o.Calls(calls, b)
 	}
-	back.start(ctx, fail, b.saveMemory, b.drops.Run, func(ctx context.Context) error { return calls.Serve(ctx, b.control) })
+	back.start(ctx, fail, b.saveMemory, b.reporter.Run, b.drops.Run, func(ctx context.Context) error { return calls.Serve(ctx, b.control) })
 	return back
 }
 

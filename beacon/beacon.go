@@ -81,6 +81,8 @@ type Beacon struct {
 	quarantine *quarantine.Store
 	kept       *kept.Store
 	ledger     *ledger.Teller
+	reporter   *reporter
+	words      *wordReader
 	gate       *contentgate.Gate
 	relays     []*relay.Relay
 	routes     map[string]parentRoute // by destination, where it names several beacons

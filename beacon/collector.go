@@ -75,6 +75,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s.catalogue(b.catalogue.Stats())
 	s.kept(b.kept.Stats())
 	s.losses(b)
+	s.fleet(b)
 	s.content(b.gate.Stats(), b.quarantine.Usage(), b.quarantine.Left())
 	r := b.policies.Current().Revision()
 	s.gauge("beacon_policy_revision", "Number of the revision in force; 0 if nothing was published.", float64(r.Number))

@@ -25,6 +25,7 @@ func (b *Beacon) observe(e spool.Event) {
 	if b.ledger != nil { // else the spool is being opened
 		b.ledger.Observe(e)
 	}
+	b.observeFleet(e)
 	for _, a := range b.askers {
 		a.Observe(e)
 	}

@@ -3,11 +3,13 @@ package beacon
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"inventorybeacon/beacon/config"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	contentgate "inventorybeacon/uploads/content/gate"
+	"inventorybeacon/uploads/fleet"
 	"inventorybeacon/uploads/kept"
 	"inventorybeacon/uploads/ledger"
 	"inventorybeacon/uploads/relay"
@@ -46,6 +48,8 @@ func (b *Beacon) keeps(e kept.Entry) int {
 			return 0 // of losses that our journal knows
 		}
 		return keptReports
+	case strings.EqualFold(e.Kind, fleet.Kind):
+		return keepsStatus(e)
 	case e.Device.IsZero():
 		return 0
 	}
@@ -57,6 +61,7 @@ func (b *Beacon) keeps(e kept.Entry) int {
 type keeper struct {
 	*contentgate.Gate
 	store *kept.Store
+	words *wordReader
 }
 
 var (
@@ -68,7 +73,11 @@ var (
 func (k keeper) Deliver(sink string, marks []spool.Mark) error {
 	var parcels []uploads.Parcel
 	for _, m := range marks {
-		if u, held := k.Lookup(m.Seq); held && k.store.Wants(u) {
+		u, held := k.Lookup(m.Seq)
+		if held && isWord(u) {
+			k.words.take(context.Background(), u) // its bytes may be gone with this delivery
+		}
+		if held && k.store.Wants(u) {
 			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return k.Body(u.Seq) }})
 		}
 	}

@@ -101,7 +101,7 @@ func (b *Beacon) openRelays(context.Context) error {
 		}
 		b.follow(r.Name, sink)
 		o := pace(r)
-		o.Name, o.Queue, o.Sink, o.Quarantine, o.Log = r.Name, keeper{b.gate, b.kept}, sink, b.quarantine, b.log
+		o.Name, o.Queue, o.Sink, o.Quarantine, o.Log = r.Name, keeper{b.gate, b.kept, b.words}, sink, b.quarantine, b.log
 		if o.Hours, err = r.OpenHours(); err != nil {
 			return fmt.Errorf("relay %s: %w", r.Name, err)
 		}

@@ -24,7 +24,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 		indexed = append(indexed, catalogue.Sink{Name: r.Name, Required: r.IsRequired(), Kinds: folders})
 	}
 	b.catalogue, err = catalogue.Open(ctx, b.path(config.CatalogueFile), catalogue.Options{
-		Sinks: indexed, Horizon: b.config.Retention.Listed(), KindHorizons: b.config.Retention.Kinds, MaxUploads: b.config.Retention.MaxUploads, Log: b.log,
+		Beacon: b.name, Sinks: indexed, Horizon: b.config.Retention.Listed(), KindHorizons: b.config.Retention.Kinds, MaxUploads: b.config.Retention.MaxUploads, Log: b.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open catalogue: %w", err)
@@ -46,7 +46,7 @@ func (b *Beacon) openUploads(ctx context.Context) (err error) {
 	}
 	b.closers = append(b.closers, b.spool.Close)
 	b.room = &room{free: b.spool.Free, marks: limits.Watermarks, most: limits.Files, files: b.spool.Files}
-	if err := errors.Join(b.openKept(), b.openLedger()); err != nil {
+	if err := errors.Join(b.openKept(), b.openLedger(), b.openFleet()); err != nil {
 		return err
 	}
 	b.agents = &Agents{

@@ -31,6 +31,7 @@ func (c *Config) check() Mistakes {
 	c.checkResumable(bad)
 	c.checkContent(bad)
 	c.checkRetention(bad)
+	c.checkFleet(bad)
 	oneOf(bad, "unknown_kinds", c.UnknownKinds, "refuse", "accept")
 	oneOf(bad, "drop", c.Drop, "publish")
 	oneOf(bad, "log.format", c.Log.Format, "", "text", "json")

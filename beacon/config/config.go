@@ -44,6 +44,7 @@ type Config struct {
 	Quarantine Quarantine `yaml:"quarantine"`
 	Kept       Kept       `yaml:"kept"`
 	Retention  Retention  `yaml:"retention"`
+	Fleet      Fleet      `yaml:"fleet"`
 	// AgentNetworks are never dialled, whatever else is configured.
 	AgentNetworks []Prefix `yaml:"agent_networks"`
 	// TrustedProxies are the peers whose X-Forwarded-For counts.
@@ -234,6 +235,7 @@ func Default() *Config {
 		Quarantine:   Quarantine{MaxFiles: 10_000, MaxBytes: 1 << 30, MaxAge: 90 * 24 * time.Hour},
 		Kept:         defaultKept(),
 		Retention:    defaultRetention(),
+		Fleet:        defaultFleet(),
 		Log:          Log{Level: "info"},
 	}
 }

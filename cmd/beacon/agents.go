@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,13 +19,19 @@ func agentsCommands(o *operator) []*cobra.Command {
 	return []*cobra.Command{agentsList(o), agentsShow(o)}
 }
 
+const agentsLong = `List the devices that report here or to a beacon below; with TEXT those whose name,
+domain or address holds it.
+
+HEARD BY is the beacon that heard the device last, and AS OF how old that beacon's
+word is: what happened since is not known here.`
+
 func agentsList(o *operator) *cobra.Command {
 	f := catalogue.DeviceFilter{Order: catalogue.ByName}
 	var order string
 	var silent time.Duration
 	cmd := &cobra.Command{
-		Use: "list [TEXT]", Short: "List the devices that report here", Args: cli.Args(cobra.MaximumNArgs(1)),
-		Long: "List the devices that report here; with TEXT those whose name, domain or address holds it.",
+		Use: "list [TEXT]", Short: "List the devices that report here or to a beacon below", Args: cli.Args(cobra.MaximumNArgs(1)),
+		Long: agentsLong,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				f.Text = args[0]
@@ -59,11 +67,11 @@ func parseOrder(s string) (catalogue.DeviceOrder, error) {
 
 func agentsTable(rows []catalogue.Device, now time.Time) cli.Table {
 	t := cli.Table{
-		Header: []string{"DEVICE", "LAST SEEN", "ADDRESS", "AGENT", "REVISION", "WAITING THERE", "UPLOADS", "BYTES", "NOTE"},
+		Header: []string{"DEVICE", "LAST SEEN", "ADDRESS", "AGENT", "REVISION", "WAITING THERE", "UPLOADS", "BYTES", "HEARD BY", "AS OF", "NOTE"},
 		Empty:  "no device has reported yet",
 	}
 	for _, d := range rows {
-		c := d.Latest()
+		c := lastContact(d)
 		note := ""
 		if d.Clone {
 			note = "clone: " + d.CloneDetail
@@ -71,10 +79,37 @@ func agentsTable(rows []catalogue.Device, now time.Time) cli.Table {
 		t.Rows = append(t.Rows, []string{
 			deviceName(d.Domain, d.Name), cli.Ago(d.LastSeen, now), dash(c.Address), dash(c.Version),
 			known(c.Revision > 0, c.Revision), known(c.Spool >= 0, c.Spool),
-			strconv.FormatInt(d.Uploads, 10), cli.Size(d.Bytes), note,
+			strconv.FormatInt(d.Uploads, 10), cli.Size(d.Bytes), heardBy(d), asOf(d.Heard, now), note,
 		})
 	}
 	return t
+}
+
+// lastContact is the last one that any beacon had with d.
+func lastContact(d catalogue.Device) catalogue.Contact {
+	c := d.Latest()
+	for _, t := range d.Told {
+		if t.LastSeen.After(c.LastSeen) {
+			c = t.Contact
+		}
+	}
+	return c
+}
+
+// heardBy names the beacon that heard d last.
+func heardBy(d catalogue.Device) string {
+	if d.Heard.IsZero() {
+		return "here"
+	}
+	return d.Beacon
+}
+
+// asOf says how old another beacon's word is.
+func asOf(heard, now time.Time) string {
+	if heard.IsZero() {
+		return "now"
+	}
+	return cli.Ago(heard, now)
 }
 
 func dash(s string) string {
@@ -129,17 +164,41 @@ func deviceFacts(d catalogue.Device, now time.Time) facts {
 	for _, c := range d.Contacts {
 		f = append(f, contactFacts(c, now)...)
 	}
+	return append(f, toldFacts(d.Told, now)...)
+}
+
+// toldFacts are what other beacons heard.
+func toldFacts(told []catalogue.Told, now time.Time) (f facts) {
+	for _, t := range told {
+		who := t.Beacon
+		if t.Child != t.Beacon {
+			who += " by way of " + t.Child
+		}
+		f = append(f, fact{"heard by", fmt.Sprintf("%s, whose last word is of %s", who, cli.Ago(t.Heard, now))})
+		for _, kind := range slices.Sorted(maps.Keys(t.Uploads)) {
+			f = append(f, fact{"  " + kind, "last " + cli.When(t.Uploads[kind])})
+		}
+		f = append(f, contactFacts(t.Contact, now)...)
+	}
 	return f
 }
 
 func contactFacts(c catalogue.Contact, now time.Time) facts {
 	f := facts{
-		{"contact", fmt.Sprintf("%s from %s, %s", cli.Ago(c.LastSeen, now), dash(c.Address), cli.Count(c.Requests, "request"))},
+		{"contact", fmt.Sprintf("%s from %s, %s", cli.Ago(c.LastSeen, now), dash(c.Address), requests(c))},
 		{"  agent id", c.AgentID}, {"  version", c.Version},
 		{"  holds revision", known(c.Revision > 0, c.Revision)}, {"  files waiting there", known(c.Spool >= 0, c.Spool)},
 		{"  clock ahead by", known(c.SkewKnown, c.Skew)}, {"  its last error", c.Error},
 	}
 	return append(f, answerFact("  last policy download", c.Policy), answerFact("  last refused upload", c.Refusal))
+}
+
+// requests says how many there were, if that is known.
+func requests(c catalogue.Contact) string {
+	if c.Requests == 0 {
+		return "how often is not known"
+	}
+	return cli.Count(c.Requests, "request")
 }
 
 func answerFact(name string, a catalogue.Answer) fact {

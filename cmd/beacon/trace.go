@@ -43,6 +43,11 @@ func writeTrace(w io.Writer, t desk.Traced, now time.Time) error {
 			return err
 		}
 	}
+	if len(t.Devices) == 0 {
+		if err := toldFacts(t.Told, now).write(w); err != nil {
+			return err
+		}
+	}
 	if len(t.Uploads) == 0 {
 		return nil
 	}

@@ -108,16 +108,26 @@ func OfBeacon(u uploads.Upload) bool {
 	return strings.EqualFold(u.Kind, Kind) && (len(u.Via) > 0 || u.Peer == "" && u.AgentID == "")
 }
 
+// fullTag is how the name of a report that holds everything tells it from others.
+const fullTag = "full"
+
+// IsFull reports whether the name is that of a report that holds all that its
+// beacon knew.
+func IsFull(n uploads.Name) bool { return n.Parts().Tag == fullTag }
+
 // Name is that of a report. A name of a beacon that does not fit in a file's is
 // replaced by its digest.
-func Name(beacon string, at time.Time, gzipped bool) (uploads.Name, error) {
-	ext := extension
+func Name(beacon string, at time.Time, full, gzipped bool) (uploads.Name, error) {
+	ext, tag := extension, ""
+	if full {
+		tag = fullTag
+	}
 	if gzipped {
 		ext += ".gz"
 	}
-	n, err := uploads.FileName(beacon, at.UTC(), "", ext)
+	n, err := uploads.FileName(beacon, at.UTC(), tag, ext)
 	if err != nil {
-		n, err = uploads.FileName("beacon-"+uploads.DigestOf([]byte(beacon)).String()[:16], at.UTC(), "", ext)
+		n, err = uploads.FileName("beacon-"+uploads.DigestOf([]byte(beacon)).String()[:16], at.UTC(), tag, ext)
 	}
 	return n, err
 }
