@@ -15,8 +15,7 @@ import (
 	"inventorybeacon/uploads/durablefile"
 )
 
-// nameFile holds the identity of a beacon that was configured without one.
-const nameFile = config.KeysDir + "/name"
+const nameFile = config.NameFile
 
 // Name is the beacon's identity in receipts and on the way up.
 func (b *Beacon) Name() string { return b.name }

@@ -72,6 +72,8 @@ func (d *Desk) Register(s *control.Server) {
 	CatUpload.register(s, d)
 	ListLosses.register(s, d)
 	ReindexUploads.register(s, d)
+	ExportUploads.register(s, d)
+	ImportUploads.register(s, d)
 	RequeueUploads.register(s, d)
 	ListQuarantine.register(s, d)
 	ShowQuarantined.register(s, d)

@@ -34,6 +34,11 @@ type Desk struct {
 	status    func(context.Context) (Status, error)
 	// requeue is nil where nothing is relayed.
 	requeue func(sink string, pick func(uploads.Upload) bool) (int, error)
+	// identity takes the configuration file of a stopped beacon.
+	identity func(file string) (Identity, error)
+	// deliver and room are nil where nothing runs; see [Parts].
+	deliver func(sink string, marks []spool.Mark) error
+	room    func(kind string, bytes int64) error
 	index   *catalogue.Catalogue // a stopped beacon's, once it is open
 	closers []func() error
 }
@@ -50,6 +55,12 @@ type Parts struct {
 	Status func(context.Context) (Status, error)
 	// Requeue offers again what destinations set aside or deferred.
 	Requeue func(sink string, pick func(uploads.Upload) bool) (int, error)
+	// Identity is the beacon's.
+	Identity Identity
+	// Deliver records that files reached a destination without its relay.
+	Deliver func(sink string, marks []spool.Mark) error
+	// Room says why there is none for a file now, or nil.
+	Room func(kind string, bytes int64) error
 }
 
 // New returns the desk of a running beacon.
@@ -63,6 +74,9 @@ func New(p Parts) *Desk {
 		signer:    func() (*signing.Key, error) { return p.Signer, nil },
 		status:    p.Status,
 		requeue:   p.Requeue,
+		identity:  func(string) (Identity, error) { return p.Identity, nil },
+		deliver:   p.Deliver,
+		room:      p.Room,
 	}
 }
 
@@ -103,6 +117,7 @@ func openStopped(dir string) (*Desk, error) {
 		}
 		return k, err
 	})
+	d.identity = func(file string) (Identity, error) { return stoppedIdentity(dir, file) }
 	d.signer = func() (*signing.Key, error) { return signing.Open(filepath.Join(dir, config.KeysDir), log) }
 	d.catalogue = func(ctx context.Context) (*catalogue.Catalogue, error) {
 		if d.index != nil {

@@ -16,8 +16,8 @@ import (
 func parts(b *beacon.Beacon, c *config.Config) desk.Parts {
 	return desk.Parts{
 		Policies: b.Policies(), Catalogue: b.Catalogue(), Spool: b.Spool(), Refused: b.Quarantine(), Kept: b.Kept(), Signer: b.Signer(),
-		Requeue: b.Requeue,
-		Status:  func(context.Context) (desk.Status, error) { return status(b, c, time.Now()), nil },
+		Requeue: b.Requeue, Deliver: b.Delivered, Room: b.Room, Identity: desk.Identity{Name: b.Name(), Kinds: c.UploadKinds()},
+		Status: func(context.Context) (desk.Status, error) { return status(b, c, time.Now()), nil },
 	}
 }
 

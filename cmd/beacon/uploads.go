@@ -12,7 +12,7 @@ import (
 )
 
 func uploadsCommands(o *operator) []*cobra.Command {
-	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o), uploadsRequeue(o), uploadsLosses(o), uploadsReindex(o), quarantineCommand(o)}
+	return []*cobra.Command{uploadsList(o), uploadsShow(o), uploadsCat(o), uploadsRequeue(o), uploadsLosses(o), uploadsReindex(o), uploadsExport(o), uploadsImport(o), quarantineCommand(o)}
 }
 
 func uploadsList(o *operator) *cobra.Command {
