@@ -1,8 +1,10 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"inventorybeacon/uploads"
@@ -48,24 +50,49 @@ type LossFilter struct {
 	Limit  int    // newest first; 0 means [DefaultLimit]
 }
 
-const lossColumns = `SELECT seq, receipt, kind, name, device, domain, sha256, bytes, received, at, reason, detail, resent, beacon FROM
-	(SELECT seq, receipt, kind, name, device, domain, device_key, domain_key, sha256, bytes, received, at, reason, detail, resent, '' AS beacon FROM losses
-	UNION ALL
-	SELECT seq, receipt, kind, name, device, domain, device_key, domain_key, sha256, bytes, received, at, reason, detail, resent, beacon FROM reported)`
+const lossColumns = `SELECT seq, receipt, kind, name, device, domain, sha256, bytes, received, at, reason, detail, resent`
+
+// The two places of losses: this beacon's, and those that were reported.
+const (
+	ownLosses      = lossColumns + `, '' FROM losses`
+	reportedLosses = lossColumns + `, beacon FROM reported`
+)
 
 // Losses lists losses, newest first: those of this beacon, and those that beacons
 // below it and agents reported.
 func (c *Catalogue) Losses(ctx context.Context, f LossFilter) ([]Loss, error) {
-	found, err := read(ctx, c, f.query(), scanLoss)
-	if err != nil {
-		return nil, fmt.Errorf("list losses: %w", err)
+	found := []Loss{} // a list in JSON, even if empty
+	for _, q := range f.queries() {
+		some, err := read(ctx, c, q, scanLoss)
+		if err != nil {
+			return nil, fmt.Errorf("list losses: %w", err)
+		}
+		found = append(found, some...)
 	}
-	return found, nil
+	slices.SortStableFunc(found, newestLoss)
+	return found[:min(len(found), limit(f.Limit))], nil
 }
 
-func (f LossFilter) query() *query {
+func newestLoss(a, b Loss) int {
+	if c := b.At.Compare(a.At); c != 0 {
+		return c
+	}
+	return cmp.Compare(b.Seq, a.Seq)
+}
+
+func (f LossFilter) queries() (out []*query) {
+	if f.Beacon == "" {
+		out = append(out, f.query(ownLosses))
+	}
+	if !f.Here {
+		out = append(out, f.query(reportedLosses))
+	}
+	return out
+}
+
+func (f LossFilter) query(columns string) *query {
 	q := &query{}
-	q.add(lossColumns)
+	q.add(columns)
 	if f.Device != "" {
 		q.whereDevice(f.Device)
 	}
@@ -79,9 +106,9 @@ func (f LossFilter) query() *query {
 		q.where(`at >= ?`, millis(f.Since))
 	}
 	if f.Open {
-		q.where(`resent = 0`)
+		q.where(`+resent = 0`) // by time, not by receipt
 	}
-	if f.Beacon != "" || f.Here {
+	if f.Beacon != "" {
 		q.where(`beacon = ?`, f.Beacon)
 	}
 	q.add(` ORDER BY at DESC, seq DESC LIMIT ?`, limit(f.Limit))

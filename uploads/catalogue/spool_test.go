@@ -21,7 +21,7 @@ func TestCatalogueFollowsSpool(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "catalog.db")
 	c, stop := catalogueAt(t, file)
-	o := spool.Options{SegmentBytes: 64 << 10, Beacon: "b1", Sinks: []spool.SinkName{{Name: "disk", Required: true}}, Observe: c.Observe}
+	o := spool.Options{SegmentBytes: 64 << 10, Beacon: "b1", Sinks: []spool.SinkName{{Name: "disk", Required: true}, {Name: "lake"}}, Observe: c.Observe}
 	s, err := spool.Open(filepath.Join(dir, "spool"), o)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +38,13 @@ func TestCatalogueFollowsSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	live := told(t, c)
+	flagged, refused, learnt := 0, 0, 0
+	for _, u := range live.Uploads {
+		flagged, refused, learnt = flagged+min(len(u.Flag), 1), refused+len(u.Refusals), learnt+len(u.Learnt)
+	}
+	if flagged != 5 || refused != 5 || learnt != 5 {
+		t.Errorf("%d flagged, %d refused, %d learnt", flagged, refused, learnt)
+	}
 	if live.Counts.Uploads[catalogue.StateDelivered] != 30 || live.Counts.Uploads[catalogue.StateLost] != 5 || live.Counts.Uploads[catalogue.StateWaiting] != 5 {
 		t.Errorf("counts: %+v", live.Counts)
 	}
@@ -94,7 +101,8 @@ func accept(t *testing.T, s *spool.Spool, n int) {
 	}
 }
 
-// settle delivers six in eight, loses one and leaves one.
+// settle delivers six in eight, loses one and leaves one. Of those that are
+// delivered one was flagged, one was refused elsewhere, and one got further later.
 func settle(t *testing.T, s *spool.Spool) {
 	t.Helper()
 	for i, u := range s.Pending("disk", 0, 1000) {
@@ -104,12 +112,29 @@ func settle(t *testing.T, s *spool.Spool) {
 			err = s.Lose(u.Seq, spool.LossOperator, "by hand")
 		case 7:
 		default:
-			err = s.Deliver("disk", []spool.Mark{{Seq: u.Seq, Custody: []uploads.Custody{{Level: uploads.LevelStore, Beacon: "d", At: u.Received}}}})
+			err = news(s, u, i%8)
+			if err != nil {
+				break
+			}
+			err = s.Deliver("disk", []spool.Mark{{Seq: u.Seq, Custody: []uploads.Custody{{Level: uploads.LevelParent, Beacon: "d", At: u.Received}}}})
+			if err == nil && i%8 == 2 {
+				err = s.Learn(u.Kind, u.Name, u.Digest, []uploads.Custody{{Level: uploads.LevelStore, Beacon: "d", At: u.Received}})
+			}
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func news(s *spool.Spool, u uploads.Upload, i int) error {
+	switch i {
+	case 0:
+		return s.Flag(u.Seq, "no sound XML")
+	case 1:
+		return s.Refuse("lake", u.Seq, "too large")
+	}
+	return nil
 }
 
 type everything struct {

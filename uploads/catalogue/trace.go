@@ -151,10 +151,19 @@ func (c *Catalogue) traceUploads(ctx context.Context, t *Trace, d Device) error 
 }
 
 func (c *Catalogue) lossesOf(ctx context.Context, domain, name string) ([]Loss, error) {
-	var q query
-	q.add(lossColumns)
-	q.where(uploadByBoth, name, domain)
-	q.where(`resent = 0`)
-	q.add(` ORDER BY at DESC, seq DESC LIMIT ?`, traceRows)
-	return read(ctx, c, &q, scanLoss)
+	var out []Loss
+	for _, columns := range []string{ownLosses, reportedLosses} {
+		var q query
+		q.add(columns)
+		q.where(uploadByBoth, name, domain)
+		q.where(`+resent = 0`)
+		q.add(` ORDER BY at DESC, seq DESC LIMIT ?`, traceRows)
+		found, err := read(ctx, c, &q, scanLoss)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	slices.SortStableFunc(out, newestLoss)
+	return out[:min(len(out), traceRows)], nil
 }
