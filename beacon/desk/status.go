@@ -78,12 +78,11 @@ func (d *Desk) getStatus(ctx context.Context, _ struct{}) (Status, error) {
 		return st, err
 	}
 	st.Revision = store.Current().Revision()
-	cat, err := d.catalogue(ctx)
-	if err != nil {
+	switch st.Counts, err = d.counts(ctx); {
+	case err != nil && st.State == StateStopped:
 		return st, err
-	}
-	if st.Counts, err = cat.Counts(ctx); err != nil {
-		return st, err
+	case err != nil: // on a full disk this is when a person looks
+		st.Problems = append(st.Problems, "the catalogue, which is an index alone, cannot be read, so that counts are missing here: "+err.Error())
 	}
 	st.Problems = append(st.Problems, d.quarantineProblems()...)
 	if st.State == StateStopped { // nobody else knows what waits
@@ -91,6 +90,14 @@ func (d *Desk) getStatus(ctx context.Context, _ struct{}) (Status, error) {
 		st.Spool = SpoolStatus{Files: int(st.Counts.Uploads[waiting]), Bytes: st.Counts.Bytes[waiting], Oldest: st.Counts.OldestWaiting}
 	}
 	return st, nil
+}
+
+func (d *Desk) counts(ctx context.Context) (catalogue.Counts, error) {
+	cat, err := d.catalogue(ctx)
+	if err != nil {
+		return catalogue.Counts{}, err
+	}
+	return cat.Counts(ctx)
 }
 
 // stopped is how a beacon is that does not run.
