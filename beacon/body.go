@@ -114,8 +114,8 @@ func (b *body) tooSlow(now time.Time) error {
 // blame says what an error of the connection means for the sender.
 func blame(err error) error {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return err
+	case errors.Is(err, os.ErrDeadlineExceeded): // without the addresses that err names
+		return fmt.Errorf("%w: nothing came for as long as a sender may be silent", os.ErrDeadlineExceeded)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: %w", uploads.ErrShort, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), isNet(err):
@@ -130,14 +130,15 @@ func isNet(err error) bool {
 }
 
 // readOn takes what a refused sender still sends. One that waits for the word
-// to continue sends nothing, and HTTP/2 tells a sender to stop. If the body does
-// not end in time the connection does: the rest of it is no next request.
+// to continue sends nothing: the server waits for its end, and no longer than for
+// the others. HTTP/2 tells a sender to stop. If the body does not end in time the
+// connection does: the rest of it is no next request.
 func readOn(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
+	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
 		return
 	}
 	rc := http.NewResponseController(w)
-	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(readOnTime)) != nil {
+	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(readOnTime)) != nil || r.Header.Get("Expect") != "" {
 		return
 	}
 	_, err := io.CopyN(io.Discard, r.Body, maxReadOn+1)

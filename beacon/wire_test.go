@@ -259,3 +259,17 @@ func TestSenderThatReadsLastFindsRefusal(t *testing.T) {
 		}
 	}
 }
+
+// What a stalled sender is told names no address of this side.
+func TestStalledAnswerNamesNoAddress(t *testing.T) {
+	s := newSite(t)
+	s.Idle = 50 * time.Millisecond
+	addr := wire(t, s)
+	answers := say(t, addr, "PUT "+aLog+" HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n\r\nhel")
+	if len(answers) != 1 || answers[0].StatusCode != 408 {
+		t.Fatalf("%d answers", len(answers))
+	}
+	if said := text(t, answers[0]); !strings.Contains(said, `"stalled"`) || strings.Contains(said, "127.0.0.1") {
+		t.Error(said)
+	}
+}
