@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"inventorybeacon/uploads/spool/disk"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
 	"inventorybeacon/uploads/spool/register"
@@ -93,7 +94,11 @@ func (s *Spool) archiveEach(seqs []uint64, read func(uint64) (*receipts.Entry, e
 				entries = append(entries, e)
 			}
 		}
-		if err := s.archive.Append(entries); err != nil {
+		err := s.archive.Append(entries)
+		if disk.IsFull(err) && s.spendReserve() {
+			err = s.archive.Append(entries)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -187,7 +187,7 @@ func (s *Spool) locateLosses(after uint64, limit int) (out []*located) {
 			break
 		}
 		_, e := s.register.Find(loss.seq)
-		if s.byID[e.Segment].closing {
+		if e == nil || s.byID[e.Segment].closing {
 			continue // it is in the archive
 		}
 		l, ok := s.locate(e)

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool"
+	"inventorybeacon/uploads/spool/disk/disktest"
 )
 
 func events(t testing.TB, s *spool.Spool, what spool.What) (out []spool.Event) {
@@ -250,5 +254,35 @@ func TestLossesAreToldInOrder(t *testing.T) {
 			t.Errorf("losses %+v, want %+v", got, all)
 		}
 		s = reopen(t, s, dir, small())
+	}
+}
+
+// TestLossesAreToldWhileTheirSegmentIsFreed: whoever asks meanwhile is told of
+// them, wherever their receipts are just then.
+func TestLossesAreToldWhileTheirSegmentIsFreed(t *testing.T) {
+	o := small()
+	o.SegmentBytes, o.MaxAge = 4<<20, time.Minute
+	s := onMemory(t, disktest.NewMemory(), o)
+	fill(t, s, 0, 5000, 10)
+	if err := s.Expire(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var freed atomic.Bool
+	for range 4 {
+		all.Go(func() {
+			for !freed.Load() && !t.Failed() {
+				if got, err := s.Losses(0, 1); err != nil || len(got) != 1 {
+					t.Errorf("%d losses, %v", len(got), err)
+				}
+			}
+		})
+	}
+	fill(t, s, 5000, 5, 1<<20) // a segment that is full is freed
+	s.WaitTidy()
+	freed.Store(true)
+	all.Wait()
+	if s.Stats().SegmentsFreed == 0 {
+		t.Error("no segment was freed")
 	}
 }

@@ -80,3 +80,22 @@ func TestMarksAreRecordedOnTheReserve(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// TestReceiptsAreWrittenOnTheReserve: the disk is full, and there is room for
+// marks in the journal; segments are freed all the same, since their receipts are
+// written on the reserve.
+func TestReceiptsAreWrittenOnTheReserve(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, recycling())
+	if err := s.Ready(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 0, 100, 3000)
+	s.WaitTidy()
+	m.Fill()
+	deliverAll(t, s, "up")
+	s.WaitTidy()
+	if st := s.Stats(); st.SegmentsFreed == 0 {
+		t.Errorf("nothing was freed: %+v", st)
+	}
+}
