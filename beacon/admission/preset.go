@@ -21,9 +21,10 @@ type Limits struct {
 // of the machine to everything else; higher ones never get in the way.
 var perCore = map[Endpoint]float64{Policy: 40_000, Upload: 8_000, Ask: 20_000}
 
-// perAgent is what one agent needs at its worst, which is after an outage. Lower
-// values stop one that runs wild sooner.
-var perAgent = map[Endpoint]float64{Policy: 20, Upload: 100, Ask: 100}
+// perAgent is the part of the machine that one agent gets: one that runs wild
+// leaves the rest to others, and one that empties its outbox after an outage, or a
+// load test that always gives the same identity, hardly notices.
+const perAgent = 1.0 / 16
 
 const (
 	kib = 1 << 10
@@ -48,7 +49,7 @@ func Preset(m Machine) Limits {
 	l.Child = Share{Files: l.Files / 2, Bytes: max(m.Disk/2, 512*mib)}
 	for e, n := range perCore {
 		all := n * float64(max(1, m.Cores))
-		l.Rates[e] = Rate{Beacon: all, Child: all / 2, Peer: all / 4, Agent: perAgent[e]}
+		l.Rates[e] = Rate{Beacon: all, Child: all / 2, Peer: all / 2, Agent: all * perAgent}
 	}
 	l.Watermarks.Uploads = min(256*mib, m.Disk/20)
 	l.Watermarks.complete()

@@ -138,3 +138,15 @@ func BenchmarkAllow(b *testing.B) {
 		r.Allow(start.Add(time.Duration(i)*time.Millisecond), Policy, from("192.0.2.1", "", "x"))
 	}
 }
+
+// Without any configuration an agent that empties a large outbox is not held up,
+// even on the smallest machine.
+func TestPresetRatesLetAnOutboxEmpty(t *testing.T) {
+	r := NewRates(Preset(Machine{Cores: 1, Memory: 1 << 30, Disk: 10 << 30}).Rates, nil)
+	one := func(int) Sender { return from("192.0.2.1", "a", "") }
+	for second := range 10 {
+		if got := allowed(r, start.Add(time.Duration(second)*time.Second), Upload, 800, one); got != 800 {
+			t.Fatalf("second %d: %d of 800 passed", second, got)
+		}
+	}
+}
