@@ -81,6 +81,8 @@ func (d *Desk) Register(s *control.Server) {
 	DropQuarantined.register(s, d)
 	ListAgents.register(s, d)
 	ShowAgent.register(s, d)
+	ExpectAgents.register(s, d)
+	LateAgents.register(s, d)
 	TraceDevice.register(s, d)
 	Publish.register(s, d)
 	Withdraw.register(s, d)

@@ -24,7 +24,9 @@ import (
 // A Desk has the parts of a beacon that an operator's calls need. A stopped
 // beacon's are opened when a call first needs them.
 type Desk struct {
-	policies func() (*revision.Store, error)
+	data      string     // its directory
+	expecting sync.Mutex // held while the list of expected devices changes
+	policies  func() (*revision.Store, error)
 	// catalogue returns the index once it knows what happened before the call.
 	catalogue func(context.Context) (*catalogue.Catalogue, error)
 	spool     func() (*spool.Spool, error)
@@ -45,6 +47,8 @@ type Desk struct {
 
 // Parts are a running beacon's.
 type Parts struct {
+	// Data is the beacon's directory.
+	Data      string
 	Policies  *revision.Store
 	Catalogue *catalogue.Catalogue
 	Spool     *spool.Spool
@@ -66,6 +70,7 @@ type Parts struct {
 // New returns the desk of a running beacon.
 func New(p Parts) *Desk {
 	return &Desk{
+		data:      p.Data,
 		policies:  func() (*revision.Store, error) { return p.Policies, nil },
 		catalogue: func(ctx context.Context) (*catalogue.Catalogue, error) { return p.Catalogue, p.Catalogue.Sync(ctx) },
 		spool:     func() (*spool.Spool, error) { return p.Spool, nil },
@@ -87,7 +92,7 @@ func openStopped(dir string) (*Desk, error) {
 	if _, err := os.Stat(filepath.Join(dir, config.SpoolDir)); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoData)
 	}
-	d := &Desk{}
+	d := &Desk{data: dir}
 	log := slog.New(slog.DiscardHandler)
 	d.policies = sync.OnceValues(func() (*revision.Store, error) {
 		s, err := revision.Open(filepath.Join(dir, config.PolicyDir), revision.Options{Log: log})

@@ -16,23 +16,30 @@ import (
 )
 
 func agentsCommands(o *operator) []*cobra.Command {
-	return []*cobra.Command{agentsList(o), agentsShow(o)}
+	return []*cobra.Command{agentsList(o), agentsShow(o), agentsExpect(o)}
 }
 
 const agentsLong = `List the devices that report here or to a beacon below; with TEXT those whose name,
 domain or address holds it.
 
 HEARD BY is the beacon that heard the device last, and AS OF how old that beacon's
-word is: what happened since is not known here.`
+word is: what happened since is not known here.
+
+With --late or --never the devices that "beacon agents expect" named, or, where it
+named none, those that are known, are grouped by why they have not reported.`
 
 func agentsList(o *operator) *cobra.Command {
 	f := catalogue.DeviceFilter{Order: catalogue.ByName}
 	var order string
 	var silent time.Duration
+	var late lateness
 	cmd := &cobra.Command{
 		Use: "list [TEXT]", Short: "List the devices that report here or to a beacon below", Args: cli.Args(cobra.MaximumNArgs(1)),
 		Long: agentsLong,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if late.asked(cmd) {
+				return late.list(cmd, o, args)
+			}
 			if len(args) > 0 {
 				f.Text = args[0]
 			}
@@ -54,6 +61,7 @@ func agentsList(o *operator) *cobra.Command {
 	cmd.Flags().DurationVar(&silent, "silent", 0, "only those not heard of for this long, for example 48h")
 	cmd.Flags().BoolVar(&f.Clones, "clones", false, "only names or identities that two machines seem to share")
 	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print")
+	late.flags(cmd)
 	return cmd
 }
 
@@ -196,7 +204,7 @@ func contactFacts(c catalogue.Contact, now time.Time) facts {
 // requests says how many there were, if that is known.
 func requests(c catalogue.Contact) string {
 	if c.Requests == 0 {
-		return "how often is not known"
+		return "of which nothing more is known"
 	}
 	return cli.Count(c.Requests, "request")
 }

@@ -15,6 +15,7 @@ import (
 // parts gives the operator's desk what it needs of a running beacon.
 func parts(b *beacon.Beacon, c *config.Config) desk.Parts {
 	return desk.Parts{
+		Data:     c.Data,
 		Policies: b.Policies(), Catalogue: b.Catalogue(), Spool: b.Spool(), Refused: b.Quarantine(), Kept: b.Kept(), Signer: b.Signer(),
 		Requeue: b.Requeue, Deliver: b.Delivered, Room: b.Room, Identity: desk.Identity{Name: b.Name(), Kinds: c.UploadKinds()},
 		Status: func(context.Context) (desk.Status, error) { return status(b, c, time.Now()), nil },
