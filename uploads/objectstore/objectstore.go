@@ -83,10 +83,16 @@ const (
 	EncryptionKMS = "aws:kms"
 )
 
+// largeAtOnce bounds how many large files are on their way, each of which takes
+// a part's memory. More are faster on a long way, fewer leave a small machine
+// its memory; files that fit one request do not wait for them.
+const largeAtOnce = 4
+
 // A Sink puts uploads into one bucket.
 type Sink struct {
 	client    *minio.Client
 	o         Options
+	large     chan struct{} // a place for each large file on its way
 	closeIdle func() // connections
 }
 
@@ -106,7 +112,7 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("object store %s: %w", o.Endpoint, err)
 	}
 	idle := http.Client{Transport: o.Transport}
-	return &Sink{client: client, o: o, closeIdle: idle.CloseIdleConnections}, nil
+	return &Sink{client: client, o: o, large: make(chan struct{}, largeAtOnce), closeIdle: idle.CloseIdleConnections}, nil
 }
 
 // dial makes the client, and the transport if there is none.
@@ -183,6 +189,14 @@ func (s *Sink) Deliver(ctx context.Context, parcels []uploads.Parcel) []uploads.
 // put delivers one file. A kept-alive connection that turns out to be dead
 // costs one more attempt, here.
 func (s *Sink) put(ctx context.Context, p uploads.Parcel) error {
+	if p.Size > partSize {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	stale, err := s.attempt(ctx, p)
 	if stale && ctx.Err() == nil {
 		s.closeIdle()
