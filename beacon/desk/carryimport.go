@@ -135,7 +135,7 @@ func (d *Desk) importArchive(ctx context.Context, f io.ReadSeeker, in Import, id
 	if err := said.say(ImportStep{Stage: ImportChecked, Of: a.Manifest.Files}, true); err != nil {
 		return err
 	}
-	i := &importer{desk: d, id: id, from: a.Header.Beacon, said: said, of: a.Manifest.Files}
+	i := &importer{desk: d, id: id, from: a.Header.Beacon, known: in.trusted() != nil, said: said, of: a.Manifest.Files}
 	i.out.From, i.out.Files, i.out.Refused = a.Header.Beacon, a.Manifest.Files, []RefusedFile{}
 	if i.spool, err = d.spool(); err != nil {
 		return err

@@ -36,6 +36,7 @@ type importer struct {
 	desk  *Desk
 	id    Identity
 	from  string
+	known bool // its key was given
 	spool *spool.Spool
 	said  *told
 	of    int
@@ -150,7 +151,8 @@ func (i *importer) refuse(f archive.File, why error) error {
 }
 
 // draft is what a PUT by the exporter would say. Who accepted the file is this
-// beacon, whose word a receipt's custody is; when it first arrived stays.
+// beacon, whose word a receipt's custody is; when it first arrived stays. That a
+// person let it out of quarantine counts if it is known who says so.
 func (i *importer) draft(e archive.Entry) (d spool.Draft, err error) {
 	name, err := uploads.ParseName(e.Name)
 	if err != nil {
@@ -176,7 +178,7 @@ func (i *importer) draft(e archive.Entry) (d spool.Draft, err error) {
 	}
 	return spool.Draft{
 		Kind: kind.Folder, Name: name, Device: uploads.Device{Domain: e.Domain, Name: e.Device}, AgentID: e.Agent, Via: via,
-		Length: e.Bytes, MaxBytes: kind.MaxBytes, Want: &e.SHA256, Modified: e.Modified, Recovered: e.Recovered, Released: e.Released,
+		Length: e.Bytes, MaxBytes: kind.MaxBytes, Want: &e.SHA256, Modified: e.Modified, Recovered: e.Recovered, Released: e.Released && i.known,
 		Received: earlier(e.Received, time.Now()), Beacon: i.id.Name,
 	}, nil
 }
