@@ -161,7 +161,12 @@ func (b *Beacon) Ready() error {
 }
 
 // Full says why uploads are refused for want of room, or nil.
-func (b *Beacon) Full() error { return b.agents.Room(comeback.Inventory, 0) }
+func (b *Beacon) Full() error {
+	if err := b.agents.Room(comeback.Inventory, 0); err != nil {
+		return err
+	}
+	return b.agents.Full()
+}
 
 // openData makes the directories that are not made by what is kept in them.
 func (b *Beacon) openData(context.Context) error {

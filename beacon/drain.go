@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"inventorybeacon/uploads/spool/disk"
 )
 
 // slots count something that is limited.
@@ -80,7 +82,10 @@ func (d *drain) start() <-chan struct{} {
 func (a *Agents) Drain() <-chan struct{} { return a.drain.start() }
 
 // health remembers whether the spool could store the last upload it got.
-type health struct{ failure atomic.Pointer[error] }
+type health struct {
+	failure atomic.Pointer[error]
+	full    atomic.Pointer[error] // the disk had no room, although no watermark said so
+}
 
 // note takes how an upload ended. What the sender did wrong says nothing about
 // the spool, and neither does an answer that sends it away.
@@ -88,9 +93,20 @@ func (h *health) note(sender, err error) {
 	switch status, _ := judge(err); {
 	case err == nil:
 		h.failure.Store(nil)
+		h.full.Store(nil)
+	case disk.IsFull(err):
+		h.full.Store(&err)
 	case sender == nil && status == http.StatusInternalServerError && !errors.Is(err, context.Canceled):
 		h.failure.Store(&err)
 	}
+}
+
+// Full says why there was no room for the last upload, or nil.
+func (a *Agents) Full() error {
+	if err := a.health.full.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Trouble says why uploads cannot be stored, or nil.
