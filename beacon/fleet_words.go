@@ -29,6 +29,7 @@ type wordReader struct {
 	counts  wordCounts
 
 	reading sync.Mutex
+	absent  absent
 }
 
 type wordCounts struct{ read, refused, dropped uint64 }
@@ -75,6 +76,7 @@ func (w *wordReader) Run(ctx context.Context) error {
 			w.recall(ctx)
 		}
 		w.readWaiting(ctx)
+		w.absent.count(ctx, w.b, time.Now())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -115,9 +115,11 @@ func writeLate(w io.Writer, late []catalogue.Late, now time.Time) error {
 func lateTable(group []catalogue.Late, now time.Time) cli.Table {
 	t := cli.Table{Header: []string{"DEVICE", "LAST SEEN", "LAST INVENTORY", "HEARD BY", "AS OF"}}
 	for _, l := range group[:min(len(group), lateNames)] {
-		t.Rows = append(t.Rows, []string{
-			deviceName(l.Domain, l.Name), cli.Ago(l.Seen, now), cli.Ago(l.Inventory, now), dash(l.Beacon), asOf(l.Heard, now),
-		})
+		heard := "-"
+		if l.Beacon != "" {
+			heard = asOf(l.Heard, now)
+		}
+		t.Rows = append(t.Rows, []string{deviceName(l.Domain, l.Name), cli.Ago(l.Seen, now), cli.Ago(l.Inventory, now), dash(l.Beacon), heard})
 	}
 	return t
 }
