@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -112,12 +113,20 @@ func TestOtherFilesAreToldApart(t *testing.T) {
 	}
 }
 
+// stride is how far apart the bytes are that are tried: the long form tries all.
+func stride() int {
+	if os.Getenv("BEACON_TEST_FULL") != "" {
+		return 1
+	}
+	return 7
+}
+
 // Whatever byte of an archive is changed: it is refused, or it was in a body,
 // whose digest then tells, or it means nothing.
 func TestChangedArchiveIsFound(t *testing.T) {
 	whole := made(t, 2)
 	refused, spoiled := 0, 0
-	for i := range whole {
+	for i := 0; i < len(whole); i += stride() {
 		b := bytes.Clone(whole)
 		b[i] ^= 0x04
 		a, err := archive.Open(bytes.NewReader(b), nil)
@@ -145,7 +154,7 @@ func TestChangedArchiveIsFound(t *testing.T) {
 			t.Fatalf("byte %d: %d files", i, n)
 		}
 	}
-	if spoiled != 2*len(bodyOf(1)) || refused < 2000 {
+	if n := 2 * len(bodyOf(1)) / stride(); spoiled < n-2 || spoiled > n+2 || refused < 2000/stride() {
 		t.Errorf("%d refused, %d bodies spoiled", refused, spoiled)
 	}
 }
@@ -153,7 +162,7 @@ func TestChangedArchiveIsFound(t *testing.T) {
 func TestCutArchiveIsRefused(t *testing.T) {
 	whole := made(t, 2)
 	end := len(whole) - 3*512 + 64 // behind the signature comes padding alone
-	for n := range end {
+	for n := 0; n < end; n += stride() {
 		if _, err := archive.Open(bytes.NewReader(whole[:n]), nil); err == nil {
 			t.Fatalf("the first %d of %d bytes were taken for all", n, len(whole))
 		}
@@ -164,9 +173,9 @@ func TestCutArchiveIsRefused(t *testing.T) {
 // that was signed.
 func TestFileCannotBeTakenOut(t *testing.T) {
 	whole := made(t, 3)
-	i := bytes.Index(whole, []byte("files/000000003.json"))
+	before, _, _ := bytes.Cut(whole, []byte("files/000000003.json"))
 	j := bytes.Index(whole, []byte("manifest.json"))
-	b := append(bytes.Clone(whole[:i]), whole[j:]...)
+	b := append(bytes.Clone(before), whole[j:]...)
 	if _, err := archive.Open(bytes.NewReader(b), nil); !errors.Is(err, archive.ErrBroken) {
 		t.Errorf("Open = %v", err)
 	}
