@@ -6,7 +6,6 @@ import (
 	"iter"
 	"slices"
 
-	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
 	"inventorybeacon/uploads/spool/register"
 )
@@ -140,11 +139,12 @@ func (r *review) read(ref eventRef) (Event, error) {
 		}
 		return Event{Seq: ref.event}, errUnreadable
 	}
-	at, ok := s.markAt(ref)
-	if !ok {
+	at := s.locateEvent(ref)
+	defer s.letGo(at)
+	if len(at.marks) == 0 {
 		return Event{Seq: ref.event}, errUnreadable
 	}
-	m, err := r.marks.read(at)
+	m, err := r.marks.read(at.marks[0])
 	if err != nil {
 		return Event{Seq: ref.event}, err
 	}
@@ -167,22 +167,27 @@ func (s *Spool) isLost(seq uint64) bool {
 	return e != nil && e.Is(register.Lost)
 }
 
-// markAt finds where the record of an event is, in a segment that is pinned.
-func (s *Spool) markAt(ref eventRef) (at markAt, ok bool) {
+// locateEvent keeps the mark of an event where it is; it may have been copied
+// since the review began.
+func (s *Spool) locateEvent(ref eventRef) *located {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lists := []uint32{s.learnt[ref.seq]}
 	if _, e := s.register.Find(ref.seq); e != nil {
 		lists = append(lists, e.Marks)
 	}
+	l := &located{seq: ref.seq}
 	for _, first := range lists {
 		for m := range s.marks.List(first) {
-			if m.Event == ref.event {
-				return markAt{m.Event, spot{s.byID[m.Segment], int64(m.Block) * journal.Block}}, true
+			if m.Event != ref.event {
+				continue
+			}
+			if at, ok := s.locateMark(m); ok {
+				l.marks = append(l.marks, at)
 			}
 		}
 	}
-	return at, false
+	return l
 }
 
 func archivedEvent(e receipts.Event) Event {

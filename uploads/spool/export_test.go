@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"time"
+
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
@@ -26,6 +28,18 @@ func (s *Spool) WaitTidy() {
 		s.idle.Wait()
 	}
 }
+
+// Pin reads from the segment of an upload's record until it is let go.
+func (s *Spool) Pin(seq uint64) (letGo func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, e := s.register.Find(seq)
+	l, _ := s.locate(e)
+	return func() { s.letGo(l) }
+}
+
+// Prune forgets receipts of files to which nothing happened since.
+func (s *Spool) Prune(before time.Time) error { return s.archive.Prune(before) }
 
 // Place tells where an upload's record lies.
 func (s *Spool) Place(seq uint64) (file string, from, to int64) {

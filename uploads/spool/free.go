@@ -140,7 +140,8 @@ func (s *Spool) contents(seg *segment) (c *contents, ok bool) {
 }
 
 // learntIn adds to c the uploads of which something was learnt in a segment; it
-// is false if the record of one is still there, whose own segment was about to go.
+// is false if the record of one is still there, whose own segment has to go first:
+// as long as it is read, what was learnt is not looked for in the archive.
 func (s *Spool) learntIn(seg *segment, c *contents) bool {
 	for seq, first := range s.learnt {
 		inIt := false
@@ -150,7 +151,7 @@ func (s *Spool) learntIn(seg *segment, c *contents) bool {
 		if !inIt {
 			continue
 		}
-		if _, e := s.register.Find(seq); e != nil && e.Segment != seg.id && !s.byID[e.Segment].emptied {
+		if _, e := s.register.Find(seq); e != nil && e.Segment != seg.id {
 			return false
 		} else if e == nil && c != nil {
 			c.learnt = append(c.learnt, seq)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -63,7 +64,7 @@ func (m *model) learnOf(f *modelFile, who string) {
 	n, _ := uploads.ParseName(f.name)
 	err := m.s.Learn(kind, n, uploads.DigestOf(f.body), []uploads.Custody{{Level: uploads.LevelStore, Beacon: who}})
 	switch {
-	case f.maybeOut:
+	case f.maybeOut, m.forgot(f):
 	case errors.Is(err, uploads.ErrUnknown) != f.lost:
 		m.t.Fatalf("%s: learn: %v, lost %v", f.name, err, f.lost)
 	case err == nil:
@@ -72,3 +73,28 @@ func (m *model) learnOf(f *modelFile, who string) {
 		f.maybe[who] = true
 	}
 }
+
+// supersede has a newer file take the place of one.
+func (m *model) supersede(t *rapid.T) {
+	u, f := m.held(t)
+	if err := m.s.Supersede(u.Seq, "a test"); err != nil {
+		f.maybeOut = true
+	} else {
+		f.out = true
+	}
+}
+
+// prune forgets, sooner or later, all receipts that are in the archive or come
+// there in this run.
+func (m *model) prune(t *rapid.T) {
+	if !m.prunes {
+		t.Skip()
+	}
+	m.pruned = true
+	if err := m.s.Prune(time.Now().Add(48 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forgot says whether the receipt of a file may have been forgotten.
+func (m *model) forgot(f *modelFile) bool { return m.pruned && f.left() }

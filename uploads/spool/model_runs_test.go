@@ -45,6 +45,13 @@ func (m *model) reconfigure(t *rapid.T) {
 	m.open()
 }
 
+// reorder has the destinations configured in another order from now on.
+func (m *model) reorder(t *rapid.T) {
+	m.end(t)
+	m.opts.Sinks = rapid.Permutation(modelSinks).Draw(t, "sinks")
+	m.open()
+}
+
 // reopenWith ends the run, opens the spool with other options, and ends that.
 func (m *model) reopenWith(t *rapid.T, o spool.Options) {
 	m.end(t)
@@ -130,7 +137,7 @@ func (m *model) deliverTogether(t *rapid.T) {
 		f := m.byUpload(u)
 		_, found := m.s.FindExact(kind, u.Name, u.Digest)
 		if !found {
-			if gaveUp := i == 0 && loses && lost == nil; !gaveUp && !f.refused["b"] {
+			if gaveUp := i == 0 && loses && lost == nil; !gaveUp && !f.refused["b"] && !f.maybeOut && !m.pruned {
 				t.Fatalf("%s was delivered and is not known", u.Name)
 			}
 			f.lost = true

@@ -29,9 +29,13 @@ type model struct {
 	// maybe are uploads that failed: they may be there after all.
 	maybe  map[string]*modelFile
 	n      int
+	top    uint64 // the highest number of an event
 	before string
 	// failing says that the disk is made to fail.
 	failing bool
+	// prunes says that receipts may be forgotten in this history, pruned that they
+	// may have been.
+	prunes, pruned bool
 }
 
 type modelFile struct {
@@ -75,6 +79,7 @@ func newModel(t *rapid.T, dir string) *model {
 		Recycle: rapid.Bool().Draw(t, "recycle"), Spares: 1,
 		MaxFiles: rapid.SampledFrom([]int{0, 0, 8}).Draw(t, "files"),
 	}
+	m.prunes = rapid.IntRange(0, 3).Draw(t, "prunes") == 0
 	m.open()
 	return m
 }
@@ -125,6 +130,9 @@ func (m *model) put(f *modelFile, adopt bool) {
 	id := uploads.ReceiptID(kind, n, uploads.DigestOf(f.body))
 	held := m.s.Stats().Pending
 	r, err := m.send(f, adopt)
+	if keys := m.s.Held(0, 1000, nil); err == nil && !r.Duplicate && (len(keys) == 0 || keys[len(keys)-1].Seq <= m.top) {
+		m.t.Fatalf("%s has no number above %d: %+v", f.name, m.top, keys)
+	}
 	if errors.Is(err, uploads.ErrFull) {
 		if m.opts.MaxFiles == 0 || held < m.opts.MaxFiles {
 			m.t.Fatalf("%d files are held: %v", held, err)
@@ -137,11 +145,11 @@ func (m *model) put(f *modelFile, adopt bool) {
 	old, unsure := m.files[id], m.maybe[id]
 	switch {
 	case err != nil:
-		if old == nil || old.lost {
+		if old == nil || old.lost || m.forgot(old) {
 			f.receipt.ID = id
 			m.maybe[id] = f
 		}
-	case old != nil && !old.lost && !old.maybeOut:
+	case old != nil && !old.lost && !old.maybeOut && !m.forgot(old):
 		if !r.Duplicate || !sameReceipt(r, old.receipt) {
 			m.t.Fatalf("repeat of %s: %+v, first was %+v", f.name, r, old.receipt)
 		}
@@ -219,7 +227,7 @@ func (m *model) lose(t *rapid.T) {
 
 func (m *model) byUpload(u uploads.Upload) *modelFile {
 	id := u.Receipt().ID
-	if f := m.files[id]; f != nil && (!f.lost || m.maybe[id] == nil) {
+	if f := m.files[id]; f != nil && (!f.lost && !m.forgot(f) || m.maybe[id] == nil) {
 		return f
 	}
 	f := m.maybe[id]
@@ -260,7 +268,7 @@ func (m *model) check() {
 func (m *model) checkFile(id string, f *modelFile, seen map[string]uint64) {
 	n, _ := uploads.ParseName(f.name)
 	r, ok := m.s.FindExact(kind, n, uploads.DigestOf(f.body))
-	if f.maybeOut {
+	if f.maybeOut || m.forgot(f) {
 		return
 	}
 	if ok == f.lost {
@@ -315,8 +323,12 @@ func (m *model) checkEvents() {
 			lost = append(lost, e.Seq)
 		}
 	}
+	m.top = max(m.top, last)
 	m.checkLosses(lost)
 	for id, f := range m.files {
+		if m.forgot(f) || m.pruned && f.maybeOut {
+			continue
+		}
 		if accepted[id] == 0 {
 			m.t.Fatalf("no event for %s", f.name)
 		}
@@ -343,6 +355,9 @@ func (m *model) checkLosses(want []uint64) {
 			break
 		}
 	}
+	if m.pruned { // receipts may have been forgotten between the two
+		want = slices.DeleteFunc(want, func(seq uint64) bool { return !slices.Contains(got, seq) })
+	}
 	if !slices.Equal(got, want) {
 		m.t.Fatalf("losses %v, of events %v\n%s", got, want, m.before)
 	}
@@ -359,6 +374,7 @@ func TestSpoolAgreesWithModel(t *testing.T) {
 			"accept": m.accept, "accept2": m.accept, "accept3": m.accept, "repeat": m.repeat,
 			"deliver": m.deliver, "deliver2": m.deliver, "lose": m.lose,
 			"flag": m.flag, "refuse": m.refuse, "learn": m.learn, "learn2": m.learn,
+			"supersede": m.supersede, "prune": m.prune, "reorder": m.reorder,
 			"close": m.closeAndOpen, "kill": m.kill, "cut": m.powerCut, "spoil": m.spoil, "amid": m.cutAmid,
 			"openAmid": m.openAmid, "operate": m.operate, "reconfigure": m.reconfigure, "together": m.deliverTogether,
 			"": func(*rapid.T) { m.check() },

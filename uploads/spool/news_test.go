@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,5 +285,49 @@ func TestLossesAreToldWhileTheirSegmentIsFreed(t *testing.T) {
 	all.Wait()
 	if s.Stats().SegmentsFreed == 0 {
 		t.Error("no segment was freed")
+	}
+}
+
+// TestLearntOutlivesItsSegment: the receipt is in the archive, and somebody still
+// reads the record when something is learnt, of which the segment is done with
+// before that.
+func TestLearntOutlivesItsSegment(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	r := accept(t, s, "f.ndi", content(1, 100))
+	fill(t, s, 1, 8, 50<<10)
+	var letGo func()
+	m.SetFault(func(op disktest.Op, name string) error {
+		if letGo == nil && op == disktest.OpWrite && strings.HasPrefix(name, "receipts/") {
+			letGo = s.Pin(1)
+		}
+		return nil
+	})
+	deliverAll(t, s, "up")
+	s.WaitTidy()
+	if letGo == nil {
+		t.Fatal("no receipt was written")
+	}
+	n := name(t, "f.ndi")
+	if err := s.Learn(kind, n, r.SHA256, []uploads.Custody{{Level: uploads.LevelStore, Beacon: "far"}}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 10, 16, 50<<10)
+	deliverAll(t, s, "up")
+	s.WaitTidy()
+	for _, when := range []string{"still read", "freed"} {
+		if got, ok := s.FindExact(kind, n, r.SHA256); !ok || len(got.Custody) != 2 {
+			t.Errorf("%s: %v, custody %+v", when, ok, got.Custody)
+		}
+		if got := events(t, s, spool.Learnt); len(got) != 1 || got[0].Upload.Name != n {
+			t.Errorf("%s: events %+v", when, got)
+		}
+		if when == "still read" {
+			letGo()
+			s.WaitTidy()
+		}
+	}
+	if st := s.Stats(); st.Segments > 2 {
+		t.Errorf("%d segments, %d freed", st.Segments, st.SegmentsFreed)
 	}
 }

@@ -70,12 +70,22 @@ func (s *Spool) locateWhole(e *entry) (*located, bool) {
 
 func (s *Spool) locateMarks(first uint32) (out []markAt) {
 	for m := range s.marks.List(first) {
-		if seg := s.byID[m.Segment]; seg != nil {
-			seg.readers++
-			out = append(out, markAt{m.Event, spot{seg, int64(m.Block) * journal.Block}})
+		if at, ok := s.locateMark(m); ok {
+			out = append(out, at)
 		}
 	}
 	return out
+}
+
+// locateMark keeps a mark's record where it is. It is false if the receipt in
+// the archive has it.
+func (s *Spool) locateMark(m *register.Mark) (at markAt, ok bool) {
+	seg := s.byID[m.Segment]
+	if seg == nil || seg.closing {
+		return at, false
+	}
+	seg.readers++
+	return markAt{m.Event, spot{seg, int64(m.Block) * journal.Block}}, true
 }
 
 // letGo ends that.
