@@ -229,7 +229,11 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 			})
 			p := newPatient(t, filepath.Join(disk, "data"), spool)
 			p.recovers()
-			for range 3 {
+			times := 3
+			if spool == "min_free: 1" {
+				times = 1 // small files find room in segments for a while
+			}
+			for range times {
 				relieve := fill(t, disk)
 				var last []int
 				eventually(t, time.Minute, "there is no room", func() bool {
