@@ -50,6 +50,8 @@ func stoppedIdentity(dir, file string) (id Identity, err error) {
 type told struct {
 	mu sync.Mutex
 	w  io.Writer
+	// any says that something was told, after which an error has to be told, too.
+	any bool
 	// last is when it was told how far the work is.
 	last time.Time
 }
@@ -57,6 +59,7 @@ type told struct {
 func (t *told) say(v any, flush bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.any = true
 	if err := json.NewEncoder(t.w).Encode(v); err != nil {
 		return err
 	}

@@ -157,6 +157,35 @@ func TestImportIsRepeated(t *testing.T) {
 	}
 }
 
+// leaving gives up when it is told the first thing.
+type leaving struct {
+	bytes.Buffer
+	cancel func()
+}
+
+func (l *leaving) Write(p []byte) (int, error) {
+	l.cancel()
+	return l.Buffer.Write(p)
+}
+
+// An import that fails half-way says why, to somebody who reads its steps.
+func TestImportTellsWhyItStopped(t *testing.T) {
+	dir := stopped(t, "centre")
+	file := packed(t, make([]func(*archive.Entry), 50)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := leaving{cancel: cancel}
+	err := desk.ImportUploads.Ask(ctx, dir, desk.Import{Path: file}, &b)
+	steps := strings.Split(strings.TrimSpace(b.String()), "\n")
+	var last desk.ImportStep
+	if jerr := json.Unmarshal([]byte(steps[len(steps)-1]), &last); jerr != nil || last.Stage != desk.ImportFailed || err == nil || last.Error != err.Error() {
+		t.Errorf("%v, the last step: %+v", err, last)
+	}
+	err = desk.ImportUploads.Ask(t.Context(), dir, desk.Import{Path: dir}, &b)
+	if err == nil {
+		t.Error("a folder was imported")
+	}
+}
+
 func TestStoppedBeaconNeedsItsName(t *testing.T) {
 	dir := stopped(t, "centre")
 	if err := os.Remove(filepath.Join(dir, config.NameFile)); err != nil {

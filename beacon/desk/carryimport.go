@@ -30,6 +30,7 @@ const (
 	ImportRefused = "refused" // one file of it
 	ImportAck     = "ack"     // a line of the acknowledgement
 	ImportDone    = "done"
+	ImportFailed  = "failed"
 )
 
 // An ImportStep says how far it is.
@@ -42,6 +43,8 @@ type ImportStep struct {
 	Refused *RefusedFile `json:"refused,omitempty"`
 	// Line is one of the acknowledgement, which whoever asked puts together.
 	Line []byte `json:"line,omitempty"`
+	// Error is why it failed after it had begun.
+	Error string `json:"error,omitempty"`
 	// Imported is what came of it, at the end.
 	Imported *Imported `json:"imported,omitempty"`
 }
@@ -92,10 +95,14 @@ func (d *Desk) importUploads(ctx context.Context, in Import, w io.Writer) error 
 	} else if err == nil {
 		err = d.importArchive(ctx, f, in, id, said)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", in.Path, carried(err))
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("%s: %w", in.Path, carried(err))
+	if said.any {
+		said.say(ImportStep{Stage: ImportFailed, Error: err.Error()}, true) // whoever asked may be gone
+	}
+	return err
 }
 
 // carried adds to an error what can be done about it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -148,6 +149,9 @@ func exportTo(cmd *cobra.Command, o *operator, in desk.Export, name string) (*ar
 	told := newTold(cmd, "exporting")
 	err = desk.ExportUploads.Ask(cmd.Context(), o.data, in, &watched{w: p, told: told})
 	told.end()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("the beacon stopped, or could not read a file, before the archive was complete: its log says which")
+	}
 	if err != nil {
 		return nil, err
 	}

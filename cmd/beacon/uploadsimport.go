@@ -107,7 +107,7 @@ func importFrom(cmd *cobra.Command, o *operator, in desk.Import, ackFile string)
 	steps := json.NewDecoder(bufio.NewReader(r))
 	for {
 		var s desk.ImportStep
-		if err := steps.Decode(&s); errors.Is(err, io.EOF) {
+		if err := steps.Decode(&s); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return out, errors.New("the beacon stopped before it was done: import it again")
 		} else if err != nil {
 			return out, err
@@ -121,6 +121,8 @@ func importFrom(cmd *cobra.Command, o *operator, in desk.Import, ackFile string)
 		case desk.ImportRefused:
 			told.end()
 			fmt.Fprintf(cmd.ErrOrStderr(), "refused: %s: %s/%s: %s\n", s.Refused.Place, cli.Printable(s.Refused.Kind), cli.Printable(s.Refused.Name), cli.Printable(s.Refused.Why))
+		case desk.ImportFailed:
+			return out, errors.New(s.Error)
 		case desk.ImportDone:
 			out.Imported = *s.Imported
 			if out.New+out.Duplicate == 0 {
