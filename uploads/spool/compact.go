@@ -179,7 +179,6 @@ func (s *Spool) moved(seq uint64, seg *segment, r journal.Record) {
 		old.live--
 		old.liveBytes -= recordLen(e)
 	}
-	e.Flags |= register.Copied
 	s.stale[seq] = append(s.stale[seq], old)
 	s.settle(e, seg, r.Offset, len(r.Meta))
 	if isHeld(e) {

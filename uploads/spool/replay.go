@@ -212,7 +212,6 @@ func (r *replayer) upload(rec journal.Record, tail bool) error {
 	}
 	s.stale[seq] = append(s.stale[seq], s.byID[old.Segment])
 	old.Segment, old.Block, old.Meta = e.Segment, e.Block, e.Meta
-	old.Flags |= register.Copied
 	r.put(old)
 	return nil
 }

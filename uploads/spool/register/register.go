@@ -45,7 +45,6 @@ const (
 	Lost                       // it left without being delivered
 	Nameless                   // damaged, and nothing is known but its number
 	Blob                       // its body is in a file of its own
-	Copied                     // an older record of it may be on the disk
 	gone                       // not in the register any longer
 )
 
