@@ -16,6 +16,12 @@ func (r *replayer) resume() {
 		return
 	}
 	seg := s.segments[len(s.segments)-1]
+	if seg.next < s.next {
+		// The receipts know of more: what followed was freed, and its numbers are
+		// neither missing from here nor to be used again.
+		s.lastGeneration = 0
+		return
+	}
 	if seg.sealed || seg.broken || seg.header.Version < journal.Version {
 		return
 	}
