@@ -92,8 +92,11 @@ func (a *Agents) options(w http.ResponseWriter, r *http.Request) error {
 }
 
 func allowed(r *http.Request) string {
-	if mux.Vars(r)["id"] != "" {
+	switch v := mux.Vars(r); {
+	case v["id"] != "":
 		return "DELETE, HEAD, OPTIONS, PATCH"
+	case v["path"] == "": // the upload root
+		return "GET, HEAD, OPTIONS"
 	}
 	return "GET, HEAD, OPTIONS, POST, PUT"
 }

@@ -388,7 +388,7 @@ func TestCancelledAndUnknownUploads(t *testing.T) {
 	}
 }
 
-func TestOptionsTellTheLimits(t *testing.T) {
+func TestOptionsTellLimitsAndMethods(t *testing.T) {
 	s := newSite(t)
 	s.resuming(t, resumable.Options{})
 	h := s.Handler()
@@ -399,6 +399,13 @@ func TestOptionsTellTheLimits(t *testing.T) {
 		l, ok := partial.ParseLimits(resp.Header.Values("Upload-Limit"))
 		if resp.StatusCode != 204 || resp.Header.Get("Accept-Patch") != partial.MediaType || !ok || l.MaxSize != most || resp.Header.Get("Allow") == "" {
 			t.Errorf("%s: %d %v", path, resp.StatusCode, resp.Header)
+		}
+		for _, method := range []string{"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"} {
+			told := strings.Contains(resp.Header.Get("Allow"), method)
+			bare := ask(h, method, path, "", "Upload-Complete: ?1", "Upload-Offset: 0", "Content-Type: "+partial.MediaType)
+			if told == (bare.StatusCode == 405) && !(method == "GET" && told) { // GET of an upload needs its digest
+				t.Errorf("%s %s: %d, of Allow: %s", method, path, bare.StatusCode, resp.Header.Get("Allow"))
+			}
 		}
 	}
 }
