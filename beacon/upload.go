@@ -152,6 +152,10 @@ func (a *Agents) draft(r *http.Request, kind uploads.Kind, name uploads.Name) (s
 	if err != nil {
 		return spool.Draft{}, err
 	}
+	if len(via) == 0 {
+		// An agent gives its true name; beacons pass on what they call it.
+		origin.Device.Name = uploads.EscapeDevice(origin.Device.Name)
+	}
 	c := agentOf(r)
 	d := spool.Draft{
 		Kind: kind.Folder, Name: name, MaxBytes: kind.MaxBytes, Length: r.ContentLength, Want: want,

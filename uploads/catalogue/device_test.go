@@ -226,6 +226,15 @@ func TestDeviceNameEscapedInFileIsTheSame(t *testing.T) {
 			t.Errorf("%s: %+v", query, d)
 		}
 	}
+	// A true name that looks escaped is another device's.
+	looks := "a@2Fb@40c"
+	j.put("Logs", uploads.EscapeDevice(looks)+" at 20261122T090000.log", uploads.Device{Domain: "D", Name: uploads.EscapeDevice(looks)})
+	catchUp(t, c, j)
+	for query, want := range map[string]string{looks: uploads.EscapeDevice(looks), uploads.EscapeDevice(looks): uploads.EscapeDevice(looks), name: uploads.EscapeDevice(name)} {
+		if d := device(t, c, query); d.Name != want || d.Uploads != 1 {
+			t.Errorf("%s: %+v, want %s", query, d, want)
+		}
+	}
 	for _, s := range []string{"a@ZZ", "a@c3", "@", "a@C3", "100@2"} { // only looks escaped
 		if _, got := keys(uploads.Device{Name: s}); got != strings.ToLower(s) {
 			t.Errorf("%q: key %q", s, got)

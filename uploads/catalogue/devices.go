@@ -16,7 +16,7 @@ const deviceColumns = `SELECT id, domain, name, first_seen, last_seen, uploads, 
 
 // deviceNamed selects by a whole name, or by a name and a domain. A device whose
 // uploads never told a domain has the one it called with.
-const deviceNamed = `name_key = ?1 OR (name_key = ?2 AND (domain_key = ?3
+const deviceNamed = `name_key IN (?1, ?4) OR (name_key = ?2 AND (domain_key = ?3
 	OR (domain_key = '' AND id IN (SELECT device FROM contacts WHERE domain_key = ?3))))`
 
 // orders are the ways to sort devices. Nothing else ever reaches ORDER BY.
@@ -71,7 +71,7 @@ func (c *Catalogue) Device(ctx context.Context, name string) ([]Device, error) {
 	var q query
 	q.add(deviceColumns)
 	whole, domain, base := names(name)
-	q.where(deviceNamed, whole, base, domain)
+	q.where(deviceNamed, whole, base, domain, asTyped(name))
 	q.add(orders[ByName])
 	q.add(` LIMIT ?`, DefaultLimit)
 	found, err := c.listDevices(ctx, &q)

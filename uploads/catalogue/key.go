@@ -26,11 +26,16 @@ func peerGroup(peer string) string {
 }
 
 // keys returns what two spellings of one device have in common: the case, and
-// whether characters are escaped as in a file name.
+// whether characters are escaped as in a file name. The name is as a file has it;
+// one that only looks escaped has to be escaped before.
 func keys(d uploads.Device) (domain, name string) {
 	k := uploads.Device{Domain: d.Domain, Name: unescape(d.Name)}.Key()
 	return k.Domain, k.Name
 }
+
+// asTyped is the key of a name that a person gave as it truly is, although it looks
+// escaped.
+func asTyped(name string) string { return strings.ToLower(norm.NFC.String(name)) }
 
 // unescape undoes [uploads.EscapeDevice].
 func unescape(s string) string {

@@ -15,7 +15,7 @@ const uploadColumns = `SELECT seq, receipt, kind, name, device, domain, agent_id
 
 // Uploads and losses have the same columns for their device.
 const (
-	uploadByName = `device_key = ? AND device_key <> ''`
+	uploadByName = `device_key IN (?, ?) AND device_key <> ''`
 	uploadByBoth = `device_key = ? AND domain_key = ? AND device_key <> ''`
 )
 

@@ -38,14 +38,14 @@ func (q *query) where(condition string, args ...any) {
 func (q *query) whereDevice(device string) {
 	whole, domain, name := names(device)
 	if name == "" {
-		q.where(uploadByName, whole)
+		q.where(uploadByName, whole, asTyped(device))
 		return
 	}
-	q.where(uploadByName+" OR "+uploadByBoth, whole, name, domain)
+	q.where(uploadByName+" OR "+uploadByBoth, whole, asTyped(device), name, domain)
 }
 
-// names reads what a person calls a device: a name, which may hold a slash, or
-// DOMAIN/name. domain and name are empty if there is no slash.
+// names reads what a person calls a device: a name, which may hold a slash or be
+// escaped, or DOMAIN/name. domain and name are empty if there is no slash.
 func names(s string) (whole, domain, name string) {
 	_, whole = keys(uploads.Device{Name: s})
 	if d, n, ok := strings.Cut(s, "/"); ok && n != "" {

@@ -110,8 +110,8 @@ func strangersCalled(name string) *query {
 	q.add(contactColumns)
 	q.where(`device IS NULL`)
 	whole, domain, base := names(name)
-	q.where(`name_key = ? OR (name_key = ? AND domain_key = ? AND name_key <> '') OR address = ? OR (agent_id = ? AND agent_id <> '')`,
-		whole, base, domain, address(name), name)
+	q.where(`name_key IN (?, ?) OR (name_key = ? AND domain_key = ? AND name_key <> '') OR address = ? OR (agent_id = ? AND agent_id <> '')`,
+		whole, asTyped(name), base, domain, address(name), name)
 	q.add(latestFirst)
 	q.add(` LIMIT ?`, traceRows)
 	return q
