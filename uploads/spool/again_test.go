@@ -12,6 +12,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool"
 	"inventorybeacon/uploads/spool/disk/disktest"
+	"inventorybeacon/uploads/spool/journal"
 )
 
 // TestCutOfAForgottenLifeCutsNoOther: when the first sync of a segment fails,
@@ -261,5 +262,23 @@ func TestFailedCutFailsNothingLater(t *testing.T) {
 		s := onMemory(t, c, small())
 		expect(t, s, ids)
 		s.Close()
+	}
+}
+
+// TestReceiptOutlivesItsCustody: who has the file is damaged on disk; that it was
+// accepted is not.
+func TestReceiptOutlivesItsCustody(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	r := accept(t, s, "f.ndi", content(1, 100))
+	deliverAll(t, s, "up")
+	file, _, to := s.Place(1)
+	m.Garble(file, journal.AlignPage(to)+journal.RecordHeader+2, []byte("garbage"))
+	n := name(t, "f.ndi")
+	if got, ok := s.Find(kind, n); !ok || got.ID != r.ID {
+		t.Errorf("newest: %v, %+v", ok, got)
+	}
+	if got, ok := s.FindExact(kind, n, r.SHA256); !ok || got.ID != r.ID {
+		t.Errorf("exactly: %v, %+v", ok, got)
 	}
 }

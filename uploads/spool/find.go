@@ -61,18 +61,24 @@ func (s *Spool) locateNamed(hash uint32, below uint64) *located {
 func (s *Spool) receiptIf(l *located, right func(*journal.Upload) bool) (uploads.Receipt, bool) {
 	defer s.letGo(l)
 	u, err := s.readUpload(l)
-	if err == nil && !right(u) {
-		return uploads.Receipt{}, false
-	}
-	var marks []*journal.Mark
-	if err == nil {
-		marks, err = s.readMarks(l.marks)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		s.log.Error("receipt unreadable", "seq", l.seq, "err", err)
 		return uploads.Receipt{}, false
+	case !right(u):
+		return uploads.Receipt{}, false
 	}
-	return receiptOf(u, marks), true
+	return s.receipt(u, l), true
+}
+
+// receipt is that of a located upload, with as much of the custody as can be
+// read.
+func (s *Spool) receipt(u *journal.Upload, l *located) uploads.Receipt {
+	marks, err := s.readMarks(l.marks)
+	if err != nil {
+		s.log.Error("custody unreadable", "seq", l.seq, "err", err)
+	}
+	return receiptOf(u, marks)
 }
 
 // FindExact returns the receipt for exactly these bytes under that name, unless
@@ -160,11 +166,7 @@ func (s *Spool) examine(q *question, l *located) bool {
 		q.lost = l.seq
 		return false
 	}
-	marks, err := s.readMarks(l.marks)
-	if err != nil {
-		s.log.Error("custody unreadable", "seq", l.seq, "err", err)
-	}
-	q.receipt, q.upload = receiptOf(u, marks), u
+	q.receipt, q.upload = s.receipt(u, l), u
 	return true
 }
 
