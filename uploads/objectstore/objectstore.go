@@ -93,7 +93,7 @@ type Sink struct {
 	client    *minio.Client
 	o         Options
 	large     chan struct{} // a place for each large file on its way
-	closeIdle func() // connections
+	closeIdle func()        // connections
 }
 
 var _ uploads.Sink = (*Sink)(nil)
