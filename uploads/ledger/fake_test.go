@@ -104,11 +104,12 @@ func (f *fake) reports() []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		s := d.Name.String() + ":"
+		var s strings.Builder
+		s.WriteString(d.Name.String() + ":")
 		for _, l := range losses {
-			s += " " + l.Name
+			s.WriteString(" " + l.Name)
 		}
-		out = append(out, s)
+		out = append(out, s.String())
 	}
 	return out
 }

@@ -80,7 +80,7 @@ func workers(pid int) (pids []int) {
 	if err != nil {
 		return nil
 	}
-	for _, f := range strings.Fields(string(b)) {
+	for f := range strings.FieldsSeq(string(b)) {
 		if n, err := strconv.Atoi(f); err == nil {
 			pids = append(pids, n)
 		}
