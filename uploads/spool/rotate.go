@@ -100,7 +100,13 @@ func (s *Spool) recordCuts() error {
 			return nil
 		}
 		if !s.active.place(&it.rec, s.group == nil) {
-			return errors.New("segment too small for its cuts")
+			if !s.replaying {
+				return errors.New("segment too small for its cuts")
+			}
+			if err := s.turn(); err != nil { // the copies of tails left no room
+				return err
+			}
+			continue
 		}
 		g := s.enroll(it)
 		if err := s.write(s.active, it); err != nil {
