@@ -241,6 +241,7 @@ func TestFailedWriteIsVoided(t *testing.T) {
 	m := disktest.NewMemory()
 	s := onMemory(t, m, small())
 	ids := fill(t, s, 0, 2, 3000)
+	s.WaitTidy() // what is made behind the first uploads is not to fail in their place
 	fail := true
 	m.SetFault(func(op disktest.Op, _ string) error {
 		if op == disktest.OpWrite && fail {
