@@ -24,6 +24,9 @@ var jobs = map[string]func(args []string) error{
 	"copy": func(args []string) error { return copyAll(args[0], args[1]) },
 	"fill": fillSpool,
 	"open": openSpool,
+
+	"receipts-fill": fillReceipts,
+	"receipts-open": openReceipts,
 }
 
 func job(name string, args ...string) (*child, error) {

@@ -26,6 +26,7 @@ var groups = []group{
 	{"uploads", benchUploads},
 	{"relay", benchRelay},
 	{"open", benchOpen},
+	{"receipts", benchReceipts},
 	{"polls", benchPolls},
 	{"memory", benchMemory},
 	{"overload", benchOverload},
