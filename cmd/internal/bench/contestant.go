@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/spool"
 )
 
 // contest runs one contestant until it is told to stop; its first line of
@@ -45,9 +47,27 @@ type contestant struct {
 }
 
 var contestants = map[string]func(args []string) (contestant, error){
+	"spool":  spoolContestant,
 	"files":  filesContestant,
 	"policy": policyContestant,
 	"bare":   bareContestant,
+}
+
+// spoolContestant is our spool. With the argument "ready" it waits for its
+// spare segments, so that a burst meets none that is still being written.
+func spoolContestant(args []string) (c contestant, err error) {
+	s, err := spool.Open(filepath.Join(args[0], "spool"), spool.Options{
+		Recycle: true, Spares: spares, Beacon: "bench", Sinks: []spool.SinkName{{Name: "paused", Required: true}},
+	})
+	if err != nil {
+		return c, err
+	}
+	if len(args) > 1 && args[1] == "ready" {
+		if err := s.Ready(context.Background(), spares); err != nil {
+			return c, err
+		}
+	}
+	return contestant{serve(agents(s, nil)), s.Close}, nil
 }
 
 func filesContestant(args []string) (c contestant, err error) {

@@ -30,6 +30,12 @@ func ours(relay string) rival {
 	return rival{"beacon", func(dir string) (*child, error) { return launchWarm(dir, relay) }, putInventory, http.StatusOK}
 }
 
+// surface is the agents' surface on a spool with its spares ready, without what
+// a beacon does behind an upload: no catalogue, no check, no relay.
+func surface() rival {
+	return rival{"spool", func(dir string) (*child, error) { return contestantAt("spool", dir, "ready") }, putInventory, http.StatusOK}
+}
+
 // rivals are what the beacon is measured against. nginx syncs nothing: it
 // answers as soon as the kernel has the bytes. restic's rest-server syncs each
 // file and its directory, and checks its SHA-256.

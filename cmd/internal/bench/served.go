@@ -19,6 +19,7 @@ import (
 // Relays of the measured beacon: to nobody who answers, as in an outage of the
 // centre, or into a directory as it goes.
 const (
+	relayNone    = ""
 	relayPaused  = `beacon: {url: "http://127.0.0.1:9/ManageSoftRL"}`
 	relayRunning = "directory: {path: %q}"
 )

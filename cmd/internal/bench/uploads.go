@@ -38,9 +38,11 @@ const (
 // The totals stay within the spare segments (four of 64 MiB beside the one in
 // use), but for the row that runs on past them.
 var bursts = []burst{
-	{"100 KB, 16 clients", 100 << 10, 16, 2400, relayPaused, []against{{"files", aboutFiles, 1.6}, {"nginx", aboutNginx, 0.4}, {"rest", aboutRest, 2}}},
-	{"20 KB, 64 clients", 20 << 10, 64, 11000, relayPaused, []against{{"files", aboutFiles, 3}, {"nginx", aboutNginx, 0.8}, {"rest", aboutRest, 3}}},
+	{"100 KB, 16 clients", 100 << 10, 16, 2400, relayNone, []against{{"files", aboutFiles, 1.6}, {"nginx", aboutNginx, 0.4}, {"rest", aboutRest, 2}}},
+	{"20 KB, 64 clients", 20 << 10, 64, 11000, relayNone, []against{{"files", aboutFiles, 3}, {"nginx", aboutNginx, 0.8}, {"rest", aboutRest, 3}}},
 	{"100 KB, 16 clients, past the spares", 100 << 10, 16, 9000, relayPaused, []against{{"files", aboutFiles, 0}}},
+	{"100 KB, 16 clients, whole beacon, relay paused", 100 << 10, 16, 2400, relayPaused, []against{{"nginx", aboutNginx, 0}, {"rest", aboutRest, 0}}},
+	{"20 KB, 64 clients, whole beacon, relay paused", 20 << 10, 64, 11000, relayPaused, []against{{"nginx", aboutNginx, 0}, {"rest", aboutRest, 0}}},
 	{"100 KB, 16 clients, relay running", 100 << 10, 16, 2400, relayRunning, []against{{"nginx", aboutNginx, 0}}},
 	{"20 KB, 64 clients, relay running", 20 << 10, 64, 11000, relayRunning, []against{{"nginx", aboutNginx, 0}}},
 }
@@ -73,7 +75,7 @@ func (b burst) rounds(ctx context.Context, mount string) (rows []result, err err
 	}
 	all := make([]pairs, len(b.against))
 	for i := 0; i < fewestPairs && ctx.Err() == nil; i++ {
-		mine, err := b.one(mount, ours(b.relay), bodies)
+		mine, err := b.one(mount, b.mine(), bodies)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +91,14 @@ func (b burst) rounds(ctx context.Context, mount string) (rows []result, err err
 		rows = append(rows, all[k].result("uploads "+b.name+" / "+a.rival, a.about, a.bar))
 	}
 	return rows, ctx.Err()
+}
+
+// mine is the surface alone, or the beacon with a relay.
+func (b burst) mine() rival {
+	if b.relay == relayNone {
+		return surface()
+	}
+	return ours(b.relay)
 }
 
 // one starts a server on an empty directory, lets the disk come to rest, and
