@@ -89,7 +89,8 @@ type Gate struct {
 	lines  map[lineKey]*line
 	turns  []*line // that have a file to check and none being checked
 	parked []parked
-	busy   int
+	busy   int // workers, those that rest included
+	burst  burst
 	exits  map[string]*exit
 	stats  Stats
 }
@@ -193,6 +194,9 @@ func (g *Gate) forward(ctx context.Context, added <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-added:
+			g.mu.Lock()
+			g.burst.more(time.Now())
+			g.mu.Unlock()
 			notify(g.wake)
 		}
 	}
@@ -281,9 +285,16 @@ func (g *Gate) launch(ctx context.Context, checks *sync.WaitGroup, now time.Time
 		l := g.turns[0]
 		g.turns = g.turns[1:]
 		g.busy++
-		checks.Go(func() { g.done(ctx, l, g.settle(ctx, l.files[0].Seq, l.tries)) })
+		checks.Go(func() { g.next(ctx, l) })
 	}
 	return wait, ok
+}
+
+// next checks the first file of a line.
+func (g *Gate) next(ctx context.Context, l *line) {
+	began := time.Now()
+	g.done(ctx, l, g.settle(ctx, l.files[0].Seq, l.tries))
+	g.rest(ctx, time.Since(began))
 }
 
 // retries space the tries of what the disk does not let happen.
@@ -293,8 +304,6 @@ var retries = backoff.Backoff{Min: time.Second, Max: time.Minute}
 func (g *Gate) done(ctx context.Context, l *line, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	defer notify(g.wake)
-	g.busy--
 	if err != nil {
 		l.tries++
 		g.parked = append(g.parked, parked{l, time.Now().Add(retries.Delay(l.tries))})

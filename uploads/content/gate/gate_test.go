@@ -244,6 +244,44 @@ func TestDevicesTakeTurns(t *testing.T) {
 	})
 }
 
+// While uploads come one after the other, checks leave them most of the
+// processor; but not for ever, and not once it is quiet.
+func TestChecksMakeWayForUploads(t *testing.T) {
+	o := gate.Options{Workers: 1, Check: func(context.Context, uploads.Upload, uploads.Body) error {
+		time.Sleep(10 * time.Millisecond)
+		return nil
+	}}
+	run(t, o, func(h *harness) {
+		n := 0
+		come := func(files int, gap time.Duration) (checked int) {
+			before := len(h.shown())
+			for range files {
+				h.q.add(t, fmt.Sprint("d", n), "Inventories", ".ndi")
+				n++
+				time.Sleep(gap)
+			}
+			return len(h.shown()) - before
+		}
+		if got := come(10, 20*time.Millisecond); got < 9 {
+			t.Errorf("%d of 10 that came slowly were checked as they came", got)
+		}
+		if got := come(5000, time.Millisecond); got < 125 || got > 190 {
+			t.Errorf("%d checked in five seconds of a burst, want a quarter of 500", got)
+		}
+		time.Sleep(2 * time.Second) // the end of the burst is noticed
+		before := len(h.shown())
+		time.Sleep(time.Second)
+		if got := len(h.shown()) - before; got < 95 {
+			t.Errorf("%d checked in a second of quiet", got)
+		}
+		time.Sleep(time.Minute)
+		come(3000, 10*time.Millisecond)
+		if got := come(100, 10*time.Millisecond); got < 95 {
+			t.Errorf("%d checked in a second of a burst that has gone on for half a minute", got)
+		}
+	})
+}
+
 // What a relay reads, by Keys from where it got to and by Late, is every file
 // once it is checked, whatever the order in which checks end.
 func TestNothingIsPassedOver(t *testing.T) {
