@@ -30,8 +30,10 @@ type pass struct {
 	timer *time.Timer // ends the time in which it is quick
 	state passState
 	large bool
-	read  int64
-	bytes int64 // counted as in flight, and against the quota
+	// counted says that the schedule has been told of its place.
+	counted bool
+	read    int64
+	bytes   int64 // counted as in flight, and against the quota
 }
 
 type passState uint8
@@ -82,10 +84,14 @@ func (p *pass) place() error {
 func (p *pass) slow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == seated && p.read < collected && p.a.gate.crawling.enter() {
-		p.a.gate.places.Leave()
-		p.state = crawling
+	if p.state != seated || p.read >= collected || !p.a.gate.crawling.enter() {
+		return
 	}
+	p.a.gate.places.Leave()
+	p.state = crawling
+	// Its place serves the next one: the pace is that of places, not of slow senders.
+	p.counted = true
+	p.a.gate.returns.Served(time.Now())
 }
 
 // moved counts bytes of the body as they come, before more is read. A body that
@@ -149,8 +155,13 @@ func (p *pass) complete() {
 
 // served tells the schedules that one more was taken.
 func (p *pass) served() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
-	p.a.gate.returns.Served(now)
+	if !p.counted {
+		p.counted = true
+		p.a.gate.returns.Served(now)
+	}
 	if p.large {
 		p.a.gate.largeReturns.Served(now)
 		p.a.gate.largeReturns.Admit(now, p.caller)
