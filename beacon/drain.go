@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"inventorybeacon/uploads/spool/disk"
 )
@@ -96,7 +97,7 @@ func (h *health) note(sender, err error) {
 		h.full.Store(nil)
 	case disk.IsFull(err):
 		h.full.Store(&err)
-	case sender == nil && status == http.StatusInternalServerError && !errors.Is(err, context.Canceled):
+	case sender == nil && (status == http.StatusInternalServerError || errors.Is(err, syscall.EROFS)) && !errors.Is(err, context.Canceled):
 		h.failure.Store(&err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"inventorybeacon/beacon/admission"
@@ -51,6 +52,7 @@ var verdicts = []struct {
 	{uploads.ErrContent, http.StatusUnprocessableEntity, problem.BadContent},
 	{uploads.ErrLoop, http.StatusLoopDetected, problem.Loop},
 	{uploads.ErrFull, http.StatusInsufficientStorage, problem.SpoolFull},
+	{syscall.EROFS, http.StatusInsufficientStorage, problem.SpoolFull}, // until somebody has mended the disk
 	{errTooOften, http.StatusTooManyRequests, problem.Busy},
 	{uploads.ErrClosed, http.StatusServiceUnavailable, problem.Busy},
 	{policy.ErrNone, http.StatusNotFound, problem.NotFound},
@@ -80,7 +82,7 @@ func ours(status int) bool { return status >= http.StatusInternalServerError }
 var words = map[problem.Code]string{
 	problem.Internal:  "something is wrong with this beacon; its log says what",
 	problem.Busy:      "this beacon is busy; come back later",
-	problem.SpoolFull: "this beacon has no room now; come back later",
+	problem.SpoolFull: "this beacon can store nothing now; come back later",
 	problem.Loop:      "this file has been here before, or at a beacon of the same name, or has passed too many",
 }
 

@@ -97,6 +97,9 @@ func (p *patient) put() (status int) {
 		if said.Code == "" || resp.Header.Get("Content-Type") != "application/problem+json" {
 			p.t.Errorf("%s: %s %q", resp.Status, resp.Header.Get("Content-Type"), text)
 		}
+		if resp.StatusCode != http.StatusInternalServerError && resp.Header.Get("Retry-After") == "" {
+			p.t.Errorf("%s without Retry-After", resp.Status)
+		}
 	default:
 		p.t.Errorf("%s: %q", resp.Status, text)
 	}
@@ -340,7 +343,7 @@ func (p *patient) suffer(f fault) {
 		p.t.Errorf("acknowledged on a disk that keeps nothing: %v", statuses)
 	}
 	for _, s := range refused {
-		if full := s == http.StatusInsufficientStorage; full != (f.errno == "ENOSPC") {
+		if full := s == http.StatusInsufficientStorage; full != (f.errno == "ENOSPC" || f.errno == "EROFS") {
 			p.t.Errorf("%s is answered %d", f.errno, s)
 		}
 	}
