@@ -13,20 +13,39 @@ const asideFor = 24 * time.Hour
 func (p *plan) setAside(it *item, reason string, now time.Time) {
 	t := it.troubled()
 	t.at, t.next, t.reason = now, now.Add(asideFor), reason
+	p.tried(it, false)
 	p.remove(it, now)
+	it.deferred = false
+	if p.crowdedOut() {
+		p.putOff(it, &p.off.aside, now)
+		return
+	}
 	p.aside = append(p.aside, it)
-	t.suspect, it.deferred = false, false
 }
 
 // reoffer puts the files that were set aside back into their lines: all, or
 // only those whose time has come.
 func (p *plan) reoffer(all bool, now time.Time) {
+	if all && p.off.files() > 0 {
+		p.reofferInTurn(now)
+		return
+	}
 	for len(p.aside) > 0 && (all || !now.Before(p.aside[0].trouble.next)) {
 		it := p.aside[0]
 		p.aside = p.aside[1:]
 		it.trouble.next, it.trouble.digest = time.Time{}, 0
 		p.offer(it, now)
 	}
+}
+
+// reofferInTurn has all files that were set aside found in the queue, so that they
+// come in the order of those that were put off.
+func (p *plan) reofferInTurn(now time.Time) {
+	for _, it := range p.aside {
+		p.putOff(it, &p.off.aside, now)
+	}
+	p.aside = nil
+	p.hurry()
 }
 
 // pardon lets files that failed by themselves or were set aside go again as if
@@ -45,7 +64,14 @@ func (p *plan) pardon(which func(seq uint64) bool, now time.Time) (n int) {
 	}
 	for _, it := range pardoned {
 		it.trouble = nil
+		if p.off.files() > 0 {
+			p.putOff(it, &p.off.aside, now)
+			continue
+		}
 		p.offer(it, now)
+	}
+	if p.off.files() > 0 && len(pardoned) > 0 {
+		p.hurry()
 	}
 	return n + len(pardoned)
 }

@@ -56,8 +56,13 @@ func (p *plan) await(it *item, now time.Time) {
 	if f == nil {
 		f = &heldFile{item: it}
 	}
+	p.tried(it, false)
 	p.remove(it, now)
 	it.deferred, it.trouble = false, nil
+	if p.crowdedOut() {
+		p.putOff(it, &p.off.held, now)
+		return
+	}
 	f.next = now.Add(custody.Gap(firstHeldGap, lastHeldGap, f.asked))
 	f.asked++
 	if p.held.files == nil {

@@ -10,3 +10,7 @@ func (r *Relay) Planned() int {
 	defer r.mu.Unlock()
 	return len(r.plan.known)
 }
+
+// SetOutOfLine bounds how many files out of their lines the relay remembers. Call
+// it before Run.
+func (r *Relay) SetOutOfLine(files int) { r.plan.off.most = files }

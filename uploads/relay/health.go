@@ -34,7 +34,7 @@ func (p *plan) reconsider(it *item, now time.Time) {
 	p.unplace(l)
 	if i := slices.Index(l.queue, it); i >= 0 { // else it is flying, or deferred already
 		l.queue = slices.Delete(l.queue, i, i+1)
-		p.putBack(l, it)
+		p.putBack(l, it, now)
 	}
 	p.place(l, now)
 }
@@ -61,7 +61,7 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 	}
 	p.failedSource[it.source], p.failedKind[it.kind] = p.round, p.round
 	p.unplace(l)
-	p.putBack(l, it)
+	p.putBack(l, it, now)
 	p.land(it, now)
 	if counts && after <= 0 && !(p.failures == 1 && p.hasAnother(l, now)) {
 		p.until = latest(p.until, now.Add(p.backoff.Delay(p.failures)))
@@ -69,16 +69,24 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 }
 
 // putBack returns a file to its place in its line, or behind the rest if it has
-// failed too often.
-func (p *plan) putBack(l *line, it *item) {
-	if !it.deferred && it.trouble.failures < deferAfter {
+// failed too often; then it may be put off.
+func (p *plan) putBack(l *line, it *item, now time.Time) {
+	if !it.deferred && !it.tiresome() {
 		l.insert(it)
 		return
 	}
 	if !it.deferred {
+		p.tried(it, false)
+		l.kind.planned--
+		if p.crowdedOut() {
+			p.waiting--
+			p.clear(it)
+			delete(p.held.files, it.seq)
+			p.putOff(it, &p.off.aside, now)
+			return
+		}
 		it.deferred = true
 		p.behind++
-		l.kind.planned--
 	}
 	l.behind = append(l.behind, it)
 }

@@ -37,6 +37,7 @@ type item struct {
 	source   uint64
 	trouble  *trouble
 	deferred bool
+	again    bool // it was put off, and is tried again
 }
 
 // trouble is what went wrong with one file.
@@ -70,6 +71,12 @@ func (l *line) insert(it *item) {
 
 // at returns the line the file is in.
 func (it *item) at() *line { return it.kind.lines[it.source] }
+
+// tiresome reports whether the file has failed often enough to move behind the rest.
+// One that was put off need fail but once.
+func (it *item) tiresome() bool {
+	return it.trouble.failures >= deferAfter || it.again && it.trouble.failures > 0
+}
 
 func (it *item) next() time.Time {
 	if it.trouble == nil {

@@ -51,6 +51,7 @@ func (p *plan) probe(now time.Time) []*item {
 func (p *plan) compareProbes(a, b *line) int {
 	x, y := a.head(), b.head()
 	return cmp.Or(
+		compareBool(x.again, y.again), // they failed before others did
 		cmp.Compare(p.failedSource[a.source], p.failedSource[b.source]),
 		cmp.Compare(p.failedKind[a.kind], p.failedKind[b.kind]),
 		compareBool(x.deferred, y.deferred),

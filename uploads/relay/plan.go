@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"slices"
 	"time"
 
 	"inventorybeacon/uploads/backoff"
@@ -46,6 +45,7 @@ type plan struct {
 	behind    int // deferred files
 	aside     []*item
 	held      held
+	off       putOff
 
 	// The sink's health.
 	failures int       // in a row
@@ -66,6 +66,7 @@ func newPlan(b backoff.Backoff) *plan {
 		backoff: b, group: 1, perLine: 1, window: windowFiles, kinds: map[string]*kind{},
 		known: map[uint64]struct{}{}, long: map[*line]struct{}{},
 	}
+	p.off.most = outOfLine
 	p.healthy()
 	return p
 }
@@ -98,9 +99,8 @@ func (p *plan) remove(it *item, now time.Time) {
 	} else {
 		it.at().kind.planned--
 	}
-	if it.trouble != nil && it.trouble.suspect {
-		p.suspects = slices.DeleteFunc(p.suspects, func(s *item) bool { return s == it })
-	}
+	p.clear(it)
+	p.tried(it, true)
 	p.land(it, now)
 }
 

@@ -166,7 +166,11 @@ func (r *Relay) Wake() {
 func (r *Relay) Pardon(which func(seq uint64) bool) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.plan.pardon(which, time.Now())
+	off := len(r.offSeqs(which))
+	n := off + r.plan.pardon(which, time.Now())
+	if off > 0 {
+		r.plan.hurry()
+	}
 	r.plan.until, r.status.Stopped = time.Time{}, false
 	r.nudge()
 	return n
@@ -176,7 +180,7 @@ func (r *Relay) Pardon(which func(seq uint64) bool) int {
 func (r *Relay) Troubled() []uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.plan.troubled()
+	return append(r.plan.troubled(), r.offSeqs(func(uint64) bool { return true })...)
 }
 
 // nudge makes the loop look again.
@@ -291,6 +295,7 @@ func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup, now time.Ti
 	if r.status.ClosedUntil = until; open {
 		r.status.ClosedUntil = time.Time{}
 		r.plan.recall(now)
+		r.look(now)
 	}
 	for open && !r.status.Stopped && r.plan.batches < r.o.Workers {
 		items := r.plan.next(now)

@@ -14,7 +14,8 @@ type Status struct {
 	Waiting  int `json:"waiting"`
 	InFlight int `json:"in_flight"`
 	Deferred int `json:"deferred"`
-	// SetAside files were refused and wait to be offered again.
+	// SetAside files were refused and wait to be offered again. Where very many files
+	// are in trouble, those that failed while others passed are among them.
 	SetAside int `json:"set_aside"`
 	// Held files are in the destination, but not yet where they may be forgotten.
 	// NextQuestion is when it is next asked about one.
@@ -60,8 +61,8 @@ func (r *Relay) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, p := r.status, r.plan
-	s.Waiting, s.InFlight, s.Deferred, s.SetAside = p.waiting, p.flying, p.behind, len(p.aside)
-	s.Held, s.NextQuestion = len(p.held.waiting), p.recallDue()
+	s.Waiting, s.InFlight, s.Deferred, s.SetAside = p.waiting, p.flying, p.behind, len(p.aside)+p.off.aside
+	s.Held, s.NextQuestion = len(p.held.waiting)+p.off.held, p.recallDue()
 	s.FailuresInARow, s.NextAttempt = p.failures, p.pause()
 	if s.Waiting == 0 && !s.Stopped { // what failed went another way: nothing is tried, and no failure stands
 		s.FailuresInARow, s.NextAttempt, s.LastError = 0, time.Time{}, ""

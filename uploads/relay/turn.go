@@ -26,6 +26,7 @@ func (p *plan) due(now time.Time) (at time.Time, ok bool) {
 		soonest(p.aside[0].trouble.next)
 	}
 	soonest(p.recallDue())
+	soonest(p.lookDue())
 	return at, ok
 }
 
