@@ -13,7 +13,9 @@ func (b *Beacon) openResumable() error {
 		return nil
 	}
 	store, found, err := resumable.Open(b.path(config.SpoolDir), resumable.Options{
-		MaxAge: c.MaxAge, Files: c.MaxFiles, Bytes: int64(c.MaxBytes), SourceFiles: c.SourceFiles, SourceBytes: int64(c.SourceBytes), Log: b.log,
+		MaxAge: c.MaxAge, Files: c.MaxFiles, Bytes: int64(c.MaxBytes), Log: b.log,
+		Device: resumable.Share{Files: c.SourceFiles, Bytes: int64(c.SourceBytes)},
+		Child:  resumable.Share{Files: c.ChildFiles, Bytes: int64(c.ChildBytes)},
 	})
 	if err != nil {
 		return err

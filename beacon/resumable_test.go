@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -498,6 +499,36 @@ func TestFullStoreSendsAway(t *testing.T) {
 	resp := ask(h, "POST", "/ManageSoftRL/Logs/b.log", "", "Upload-Complete: ?0")
 	if got := code(t, resp); resp.StatusCode != 507 || got != "spool-full" || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %q %v", resp.StatusCode, got, resp.Header)
+	}
+}
+
+// A relaying beacon brings the large files of all its devices, and so may an
+// address of files without a device; one device has a share of its own.
+func TestShareOfUnfinishedUploads(t *testing.T) {
+	for what, tt := range map[string]struct {
+		name    string // by number
+		headers []string
+		most    int
+	}{
+		"a relaying beacon": {"pc%d at 20260101T000000.log", []string{"Beacon-Via: child"}, 100},
+		"an address":        {"%d.log", nil, 100},
+		"a device":          {"pc1 at 20260101T000%03d.log", nil, 32},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newSite(t)
+			s.resuming(t, resumable.Options{Device: resumable.Share{Files: 32}, Child: resumable.Share{Files: 100}})
+			h := s.Handler()
+			for i := range tt.most + 1 {
+				want := 201
+				if i == tt.most {
+					want = 507
+				}
+				at := "/ManageSoftRL/Logs/" + url.PathEscape(fmt.Sprintf(tt.name, i))
+				if resp := ask(h, "POST", at, "", append(tt.headers, "Upload-Complete: ?0", "Upload-Length: 1000000")...); resp.StatusCode != want {
+					t.Fatalf("file %d: %s, want %d", i, resp.Status, want)
+				}
+			}
+		})
 	}
 }
 

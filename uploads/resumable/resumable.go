@@ -70,13 +70,19 @@ type Options struct {
 	// Files and Bytes bound all uploads; a stated length counts from the beginning.
 	Files int
 	Bytes int64
-	// SourceFiles and SourceBytes bound those of one [uploads.Upload.Source].
-	SourceFiles int
-	SourceBytes int64
+	// Device and Child bound those of one [uploads.Upload.Source]: of a device, and
+	// of a beacon that relays or all that have no device behind one address.
+	Device, Child Share
 	// Log defaults to discarding.
 	Log *slog.Logger
 	// Disk is the spool's folder and defaults to the operating system's.
 	Disk disk.Disk
+}
+
+// A Share is how much one source may have unfinished. Zero bounds mean none.
+type Share struct {
+	Files int
+	Bytes int64
 }
 
 // A Draft is what the creating request says of the whole file.
@@ -90,6 +96,9 @@ type Draft struct {
 func (d *Draft) Source() string {
 	return uploads.Upload{Via: d.Via, Device: d.Device, Peer: d.Peer}.Source()
 }
+
+// many reports whether more than one device may be behind the upload's source.
+func (d *Draft) many() bool { return len(d.Via) > 0 || d.Device.IsZero() }
 
 // A Status is how far an upload has got.
 type Status struct {

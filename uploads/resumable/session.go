@@ -103,7 +103,7 @@ func (c *Session) grow(length int64) error {
 	if more <= 0 {
 		return nil
 	}
-	if over(s.bytes+more, s.o.Bytes) || over(s.sources[u.source].bytes+more, s.o.SourceBytes) {
+	if over(s.bytes+more, s.o.Bytes) || over(s.sources[u.source].bytes+more, s.share(u).Bytes) {
 		return full("too many bytes of unfinished uploads")
 	}
 	u.weight += more

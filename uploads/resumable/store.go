@@ -182,11 +182,12 @@ func (s *Store) admit(u *upload, now time.Time) error {
 func (s *Store) makeRoom(u *upload, now time.Time, out *[]*upload) error {
 	mine := func(v *upload) bool { return v.source == u.source }
 	anybody := func(*upload) bool { return true }
+	share := s.share(u)
 	for {
 		own := s.sources[u.source]
 		var victim *upload
 		switch {
-		case over(own.files+1, s.o.SourceFiles) || over(own.bytes+u.weight, s.o.SourceBytes):
+		case over(own.files+1, share.Files) || over(own.bytes+u.weight, share.Bytes):
 			victim = s.resting(mine, now)
 		case over(len(s.uploads)-s.done+1, s.o.Files) || over(s.bytes+u.weight, s.o.Bytes):
 			victim = s.resting(anybody, now)
@@ -199,6 +200,14 @@ func (s *Store) makeRoom(u *upload, now time.Time, out *[]*upload) error {
 		s.leave(victim, EndEvicted, now)
 		*out = append(*out, victim)
 	}
+}
+
+// share is what u's source may have.
+func (s *Store) share(u *upload) Share {
+	if u.draft.many() {
+		return s.o.Child
+	}
+	return s.o.Device
 }
 
 func over[T int | int64](n, limit T) bool { return limit > 0 && n > limit }

@@ -301,6 +301,9 @@ func TestBoundsHold(t *testing.T) {
 	at := func(s *resumable.Store, peer string, length int64, now time.Time) error {
 		d := draft(t, "a.log", length)
 		d.Peer = peer
+		if device, ok := strings.CutPrefix(peer, "device "); ok {
+			d.Device = uploads.Device{Name: device}
+		}
 		c, err := s.Create(d, now, never)
 		if err == nil {
 			c.Release()
@@ -315,8 +318,10 @@ func TestBoundsHold(t *testing.T) {
 	}{
 		{"files", resumable.Options{Files: 2}, "b"},
 		{"bytes", resumable.Options{Bytes: 250}, "b"},
-		{"files of one source", resumable.Options{SourceFiles: 2}, "a"},
-		{"bytes of one source", resumable.Options{SourceBytes: 250}, "a"},
+		{"files of one device", resumable.Options{Device: resumable.Share{Files: 1}}, "device a"},
+		{"bytes of one device", resumable.Options{Device: resumable.Share{Bytes: 150}}, "device a"},
+		{"nameless files of one address", resumable.Options{Device: resumable.Share{Files: 1}, Child: resumable.Share{Files: 2}}, "a"},
+		{"bytes of one address", resumable.Options{Device: resumable.Share{Bytes: 1}, Child: resumable.Share{Bytes: 250}}, "a"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := open(t, disktest.NewMemory(), tt.o)
@@ -339,7 +344,7 @@ func TestBoundsHold(t *testing.T) {
 }
 
 func TestGrowthIsBounded(t *testing.T) {
-	s, _ := open(t, disktest.NewMemory(), resumable.Options{SourceBytes: 100})
+	s, _ := open(t, disktest.NewMemory(), resumable.Options{Child: resumable.Share{Bytes: 100}})
 	c := create(t, s, draft(t, "a.log", -1))
 	appendText(t, c, strings.Repeat("x", 100))
 	if err := c.Append(resumable.Part{Body: strings.NewReader("x")}); !errors.Is(err, uploads.ErrFull) {
