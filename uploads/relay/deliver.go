@@ -24,8 +24,9 @@ type outcome struct {
 	upload  uploads.Upload
 	custody []uploads.Custody
 	err     error
-	gone    bool // it left the queue by another way
-	kept    bool // it is in quarantine, and lost to the queue
+	unread  error // the queue could not read it: no fault of the destination
+	gone    bool  // it left the queue by another way
+	kept    bool  // it is in quarantine, and lost to the queue
 }
 
 // deliver offers a batch to the sink, in the goroutine of a worker. Files
@@ -34,12 +35,16 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 	res := result{round: round}
 	var offered []int
 	var parcels []uploads.Parcel
+	unread := make([]error, len(items))
 	for i, it := range items {
-		u, ok := r.find(it.seq)
-		res.files = append(res.files, outcome{item: it, upload: u, gone: !ok})
-		if ok {
+		f := r.find(it)
+		res.files = append(res.files, f)
+		if !f.gone && f.unread == nil {
 			offered = append(offered, i)
-			parcels = append(parcels, uploads.Parcel{Upload: u, Open: func() (uploads.Body, error) { return r.open(ctx, u.Seq) }})
+			parcels = append(parcels, uploads.Parcel{Upload: f.upload, Open: func() (body uploads.Body, err error) {
+				body, unread[i], err = r.open(ctx, it.seq)
+				return body, err
+			}})
 		}
 	}
 	if len(parcels) == 0 {
@@ -49,33 +54,50 @@ func (r *Relay) deliver(ctx context.Context, items []*item, round uint64) result
 	for n, i := range offered {
 		f := &res.files[i]
 		f.err, f.custody = deliveries[n].Err, deliveries[n].Custody
+		if f.err != nil {
+			f.unread = unread[i]
+		}
 		f.gone = errors.Is(f.err, uploads.ErrUnknown)
-		if r.refuses(f.err, f.item) && r.o.Quarantine != nil {
+		if f.unread == nil && r.refuses(f.err, f.item) && r.o.Quarantine != nil {
 			r.quarantine(f)
 		}
 	}
 	return res
 }
 
-// open opens a file for the sink.
-func (r *Relay) open(ctx context.Context, seq uint64) (uploads.Body, error) {
-	body, err := r.o.Queue.Body(seq)
-	if err == nil && sabotage.MarkBeforeAnswer {
+// open opens a file for the sink. unread is set if the queue holds it and cannot
+// read it.
+func (r *Relay) open(ctx context.Context, seq uint64) (body uploads.Body, unread, err error) {
+	body, err = r.o.Queue.Body(seq)
+	if err != nil {
+		if !errors.Is(err, uploads.ErrUnknown) {
+			unread = err
+		}
+		return nil, unread, err
+	}
+	if sabotage.MarkBeforeAnswer {
 		err = r.o.Queue.Deliver(r.o.Name, []spool.Mark{{Seq: seq}})
 	}
 	if err != nil || r.throttle == nil {
-		return body, err
+		return body, nil, err
 	}
-	return &throttled{body, ctx, r.throttle}, nil
+	return &throttled{body, ctx, r.throttle}, nil, nil
 }
 
-// find returns what the queue knows of a file, unless it has left.
-func (r *Relay) find(seq uint64) (uploads.Upload, bool) {
-	ups := r.o.Queue.Pending(r.o.Name, seq-1, 1)
-	if len(ups) == 0 || ups[0].Seq != seq {
-		return uploads.Upload{}, false
+var errUnread = errors.New("what is known of it cannot be read")
+
+// find begins the outcome of a file with what the queue knows of it, if it has not
+// left.
+func (r *Relay) find(it *item) outcome {
+	ups := r.o.Queue.Pending(r.o.Name, it.seq-1, 1)
+	if len(ups) > 0 && ups[0].Seq == it.seq {
+		return outcome{item: it, upload: ups[0]}
 	}
-	return ups[0], true
+	keys := r.o.Queue.Keys(r.o.Name, it.seq-1, 1, nil)
+	if len(keys) == 0 || keys[0].Seq != it.seq {
+		return outcome{item: it, gone: true}
+	}
+	return outcome{item: it, upload: uploads.Upload{Seq: it.seq, Kind: keys[0].Kind}, err: errUnread, unread: errUnread}
 }
 
 // digestTries is how often bytes that are not the announced ones are sent: the
@@ -102,7 +124,7 @@ func (r *Relay) quarantine(f *outcome) {
 		f.gone = true
 		return
 	}
-	if err == nil {
+	if f.unread = err; err == nil {
 		err = errors.Join(r.o.Quarantine.Keep(f.upload, body, r.o.Name, reason.Error()), body.Close())
 	}
 	if err == nil {
@@ -148,7 +170,11 @@ func (r *Relay) note(res result, now time.Time) {
 // isFailure reports whether the file is to be tried again.
 func isFailure(f *outcome) bool {
 	switch {
-	case f.err == nil, f.gone, f.kept:
+	case f.gone, f.kept:
+		return false
+	case f.unread != nil:
+		return true
+	case f.err == nil:
 		return false
 	case isHeld(f.err):
 		return false
@@ -194,6 +220,14 @@ func (r *Relay) notePass(f *outcome, now time.Time) bool {
 }
 
 func (r *Relay) noteFailure(f *outcome, round uint64, now time.Time) {
+	if f.unread != nil {
+		r.plan.failedAlone(f.item, f.unread.Error(), now)
+		if !errors.Is(f.unread, uploads.ErrClosed) {
+			r.status.Failures++
+			r.o.Log.Error("upload cannot be read", about(f)...)
+		}
+		return
+	}
 	var after time.Duration
 	if retry, ok := errors.AsType[*uploads.RetryError](f.err); ok {
 		after = retry.After

@@ -68,6 +68,18 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 	}
 }
 
+// failedAlone puts a flying file behind the rest that failed before the destination
+// had a part in it.
+func (p *plan) failedAlone(it *item, reason string, now time.Time) {
+	t := it.troubled()
+	t.at, t.reason, t.failures = now, reason, max(t.failures+1, deferAfter)
+	t.next = now.Add(p.backoff.Delay(t.failures))
+	l := it.at()
+	p.unplace(l)
+	p.putBack(l, it, now)
+	p.land(it, now)
+}
+
 // putBack returns a file to its place in its line, or behind the rest if it has
 // failed too often; then it may be put off.
 func (p *plan) putBack(l *line, it *item, now time.Time) {

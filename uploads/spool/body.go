@@ -60,7 +60,11 @@ func (s *Spool) read(l *located) (uploads.Body, error) {
 func readRecord(l *located) (journal.Record, []byte, error) {
 	b := make([]byte, journal.RecordHeader+int64(l.meta)+l.body)
 	if n, err := l.record.seg.file.ReadAt(b, l.record.offset); n < len(b) {
-		return journal.Record{}, nil, fmt.Errorf("read journal: %w", err)
+		err = fmt.Errorf("read journal: %w", err)
+		if errors.Is(err, io.EOF) { // the file was cut: no other try will find more
+			err = &damageError{err}
+		}
+		return journal.Record{}, nil, err
 	}
 	r, body, err := l.record.place().Whole(b)
 	if err != nil {

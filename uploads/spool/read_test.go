@@ -51,6 +51,33 @@ func TestUnreadableRecordIsLoss(t *testing.T) {
 	}
 }
 
+// TestCutRecordIsLoss: a segment is shorter than what was acknowledged in it. That
+// no try will mend: the file is lost, with its name, and others are not.
+func TestCutRecordIsLoss(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	ids := fill(t, s, 0, 3, 3000)
+	file, from, to := s.Place(3)
+	f, err := m.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate((from + to) / 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Body(3); !errors.Is(err, uploads.ErrUnknown) {
+		t.Errorf("body: %v", err)
+	}
+	lost := events(t, s, spool.Lost)
+	if len(lost) != 1 || lost[0].Upload.Name.String() != ids[2].Name || lost[0].Reason != spool.LossDamaged {
+		t.Errorf("losses %+v", lost)
+	}
+	if st := s.Stats(); st.Pending != 2 || st.Lost[spool.LossDamaged] != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	read(t, s, 2)
+}
+
 // TestEventsHoldTheirSegments: while somebody goes through the events, the
 // segments that there were are not freed, and are afterwards.
 func TestEventsHoldTheirSegments(t *testing.T) {
