@@ -17,6 +17,7 @@ type backlog struct {
 
 	mu      sync.Mutex
 	events  []Event
+	came    time.Time // the last of them
 	behind  bool      // events were refused
 	refused time.Time // the last of them
 }
@@ -29,7 +30,7 @@ func (b *backlog) add(e Event) bool {
 		b.behind, b.refused = true, time.Now()
 		return false
 	}
-	b.events = append(b.events, e)
+	b.events, b.came = append(b.events, e), time.Now()
 	return true
 }
 
@@ -50,6 +51,14 @@ func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.events)
+}
+
+// bursting reports whether events come one after the other, and there is room for
+// more.
+func (b *backlog) bursting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.events) <= b.size/2 && time.Since(b.came) < lull
 }
 
 // gap reports whether events are missing behind the last that is held, and

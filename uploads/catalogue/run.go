@@ -20,6 +20,12 @@ const (
 	// waits while the backlog is short. More leaves a burst of uploads more of
 	// the processor; less keeps the listing closer behind it.
 	leisure = 3
+	// lull is how long no event may come for a burst to be over, and lag how long the
+	// index stays behind one. Writing it in the middle of a burst takes from uploads
+	// what they need, processor and disk; waiting longer shows them later to who only
+	// looks at the file.
+	lull = 100 * time.Millisecond
+	lag  = 5 * time.Second
 	// calm is how long no event may have been refused before the journal is read
 	// for those that were, and patience how long that is put off at most.
 	// Reading it in the middle of a burst slows the burst; waiting leaves the
@@ -160,8 +166,11 @@ func (c *Catalogue) rest(ctx context.Context, l *loop) {
 	switch n := c.backlog.len(); {
 	case n > c.backlog.size/2:
 		return
-	case n > 0:
+	case n >= batchEvents:
 		c.pause(ctx, l, max(gather, leisure*l.took))
+		return
+	case n > 0:
+		c.linger(ctx, l, max(gather, leisure*l.took))
 		return
 	case behind:
 		c.pause(ctx, l, calm)
@@ -181,7 +190,15 @@ func (c *Catalogue) rest(ctx context.Context, l *loop) {
 	if c.backlog.len() == 0 { // only contacts
 		wait = max(wait, contactsEvery-time.Since(l.flushed))
 	}
-	c.pause(ctx, l, wait)
+	c.linger(ctx, l, wait)
+}
+
+// linger waits for d, and for the end of a burst.
+func (c *Catalogue) linger(ctx context.Context, l *loop, d time.Duration) {
+	c.pause(ctx, l, d)
+	for began := time.Now(); !l.all && ctx.Err() == nil && time.Since(began) < lag && c.backlog.bursting() && !c.sightings.crowded(); {
+		c.pause(ctx, l, lull)
+	}
 }
 
 // pause waits for d, or until somebody wants to see everything written.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,6 +60,38 @@ func TestCatalogueFollowsTheJournal(t *testing.T) {
 }
 
 // What does not fit into the backlog is read from the journal: nothing waits and nothing is missing.
+// The index is written behind a burst, not in it; but a burst that goes on and
+// on, and who asks, do not wait for its end.
+func TestCatalogueWritesBehindABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, c := newJournal(), fresh(t, Options{})
+		run(t, c, j)
+		burst := func(long time.Duration) {
+			for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				c.Observe(j.put("Logs", fmt.Sprint(time.Now().UnixNano(), ".log"), pc1))
+			}
+		}
+		queue := func() int { synctest.Wait(); return c.Stats().Queue }
+		burst(4 * time.Second)
+		if n := queue(); n != 400 {
+			t.Errorf("%d of 400 wait in the burst", n)
+		}
+		time.Sleep(time.Second)
+		if n := queue(); n != 0 {
+			t.Errorf("%d wait after it", n)
+		}
+		burst(8 * time.Second)
+		if n := queue(); n > 400 {
+			t.Errorf("%d of 800 wait in a long burst", n)
+		}
+		burst(time.Second)
+		synced(t, c)
+		if n := queue(); n != 0 {
+			t.Errorf("%d wait once somebody asked", n)
+		}
+	})
+}
+
 func TestCatalogueFallsBehindAndCatchesUp(t *testing.T) {
 	j := many(2500)
 	want := snapshot(t, filled(t, j))

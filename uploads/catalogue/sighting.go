@@ -83,7 +83,7 @@ type sightings struct {
 
 // sightingBuffer bounds the identities between two writes, at under 1 KiB each.
 // A larger buffer rides out a slower disk; what exceeds it is dropped and counted.
-const sightingBuffer = 8192
+const sightingBuffer = 16 << 10
 
 // Seen takes a sighting behind the answer. It never waits for the disk.
 func (c *Catalogue) Seen(s Sighting) {
@@ -118,6 +118,13 @@ func (ss *sightings) add(s Sighting) bool {
 	}
 	r.add(s)
 	return true
+}
+
+// crowded reports whether there soon is no room for more.
+func (ss *sightings) crowded() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return len(ss.seen) > sightingBuffer/4*3
 }
 
 // take empties the buffer.
