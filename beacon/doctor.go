@@ -44,6 +44,11 @@ func Examine(ctx context.Context, c *config.Config) []Examination {
 		out = append(out, Examination{r.Name, b.tryDestination(ctx, r)})
 		cancel()
 	}
+	for _, r := range c.Fleet.Read {
+		ctx, cancel := context.WithTimeout(ctx, examineFor)
+		out = append(out, Examination{"fleet status in " + r.Name, b.tryShelf(ctx, r)})
+		cancel()
+	}
 	return out
 }
 

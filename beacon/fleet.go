@@ -27,8 +27,10 @@ func keepsStatus(e kept.Entry) int {
 // openFleet makes what reports and what reads reports.
 func (b *Beacon) openFleet() (err error) {
 	b.words = &wordReader{b: b, log: b.log, wake: make(chan struct{}, 1), done: map[uint64]bool{}}
-	b.reporter, err = newReporter(b)
-	return err
+	if b.reporter, err = newReporter(b); err != nil {
+		return err
+	}
+	return b.openShelves()
 }
 
 // observeFleet passes on the arrival of reports. It does not block.
@@ -51,6 +53,7 @@ func (s sheet) fleet(b *Beacon) {
 	s.counter("beacon_fleet_words_total", "Reports of beacons below that were read.", float64(rd.read), "result", "read")
 	s.counter("beacon_fleet_words_total", "Reports of beacons below that were read.", float64(rd.refused), "result", "refused")
 	s.counter("beacon_fleet_devices_dropped_total", "Devices in such reports that were passed over: no name, or too many.", float64(rd.dropped))
+	s.shelves(b.words.shelves)
 	s.missing(&b.words.absent)
 	all, err := b.catalogue.Words(ctx)
 	if err != nil {

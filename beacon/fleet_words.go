@@ -11,6 +11,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/fleet"
+	"inventorybeacon/uploads/fleet/shelf"
 	"inventorybeacon/uploads/kept"
 	"inventorybeacon/uploads/spool"
 )
@@ -30,6 +31,7 @@ type wordReader struct {
 
 	reading sync.Mutex
 	absent  absent
+	shelves []*shelf.Shelf // stores in which more words are
 }
 
 type wordCounts struct{ read, refused, dropped uint64 }
@@ -66,6 +68,11 @@ const lookAgain = time.Minute
 
 // Run reads until ctx is done.
 func (w *wordReader) Run(ctx context.Context) error {
+	var shelves sync.WaitGroup
+	defer shelves.Wait()
+	for _, s := range w.shelves {
+		shelves.Go(func() { s.Run(ctx) }) // which ends with ctx alone
+	}
 	var index int64
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
@@ -153,9 +160,12 @@ func (w *wordReader) take(ctx context.Context, u uploads.Upload) {
 }
 
 func (w *wordReader) read(ctx context.Context, u uploads.Upload, open func() (uploads.Body, error)) {
-	dropped, err := w.tell(ctx, u, open)
+	body, err := open()
+	if err == nil {
+		_, err = w.tell(ctx, u, body)
+		body.Close()
+	}
 	w.mu.Lock()
-	w.counts.dropped += uint64(dropped)
 	switch {
 	case err == nil:
 		w.counts.read++
@@ -168,25 +178,25 @@ func (w *wordReader) read(ctx context.Context, u uploads.Upload, open func() (up
 	}
 }
 
-// tell notes what a report says under the names of who wrote it and who brought it.
-func (w *wordReader) tell(ctx context.Context, u uploads.Upload, open func() (uploads.Body, error)) (dropped int, err error) {
-	body, err := open()
-	if err != nil {
-		return 0, err
-	}
-	defer body.Close()
+// tell notes what a report says under the names of who wrote it and who brought it,
+// and says whether it holds all that its beacon knew.
+func (w *wordReader) tell(ctx context.Context, u uploads.Upload, body uploads.Body) (full bool, err error) {
 	who := catalogue.Teller{Beacon: u.Via[0], Child: u.Via[len(u.Via)-1], Peer: u.Peer}
 	var at time.Time
+	dropped := 0
 	passed, err := fleet.Read(body, u.Name.Compressed(), u.Received, func(b fleet.Beacon) error {
 		if b.Beacon != who.Beacon {
 			return fmt.Errorf("%w: it speaks for %q, and came from %q", fleet.ErrReport, b.Beacon, who.Beacon)
 		}
-		at = b.At
+		at, full = b.At, b.Full
 		return w.b.catalogue.TellBeacon(ctx, who, b, u.Received)
 	}, func(devices []fleet.Device) error {
 		n, err := w.b.catalogue.TellDevices(ctx, who, at, devices)
 		dropped += n
 		return err
 	})
-	return dropped + passed, err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts.dropped += uint64(dropped + passed)
+	return full, err
 }

@@ -31,6 +31,9 @@ func (b *Beacon) openGuard(context.Context) (err error) {
 			upstreams = append(upstreams, storeHosts(r.S3)...)
 		}
 	}
+	for _, r := range b.config.Fleet.Read {
+		upstreams = append(upstreams, storeHosts(r.S3)...)
+	}
 	b.guard, err = dial.New(upstreams, config.Addrs(b.config.AgentNetworks))
 	if err != nil {
 		return err
@@ -140,16 +143,22 @@ func (b *Beacon) sink(r config.Relay) (uploads.Sink, error) {
 		b.closers = append(b.closers, s.Close)
 		return s, nil
 	case r.S3 != nil:
-		t, err := b.transport(r.S3.CA)
+		o, err := b.bucket(r.S3)
 		if err != nil {
 			return nil, err
 		}
-		return objectstore.Open(objectstore.Options{
-			Endpoint: r.S3.Endpoint, Bucket: r.S3.Bucket, Prefix: r.S3.Prefix, Region: r.S3.Region, Style: r.S3.Style,
-			AccessKey: r.S3.AccessKey, SecretKey: r.S3.SecretKey.Reveal(), CredentialsFile: r.S3.CredentialsFile, Profile: r.S3.Profile,
-			InstanceRole: r.S3.InstanceRole, Encryption: r.S3.Encryption, KMSKey: r.S3.KMSKey, CreateOnly: r.S3.CreateOnly,
-			Transport: t, Identity: b.name, Log: b.log,
-		})
+		return objectstore.Open(o)
 	}
 	return b.parentSink(r.Name, r.Beacon)
+}
+
+// bucket is how a configured bucket is reached.
+func (b *Beacon) bucket(s *config.S3) (objectstore.Options, error) {
+	t, err := b.transport(s.CA)
+	return objectstore.Options{
+		Endpoint: s.Endpoint, Bucket: s.Bucket, Prefix: s.Prefix, Region: s.Region, Style: s.Style,
+		AccessKey: s.AccessKey, SecretKey: s.SecretKey.Reveal(), CredentialsFile: s.CredentialsFile, Profile: s.Profile,
+		InstanceRole: s.InstanceRole, Encryption: s.Encryption, KMSKey: s.KMSKey, CreateOnly: s.CreateOnly,
+		Transport: t, Identity: b.name, Log: b.log,
+	}, err
 }

@@ -248,6 +248,7 @@ func (c *Config) complete() {
 	for i := range c.Relay {
 		c.Relay[i].complete()
 	}
+	c.Fleet.complete()
 	for i := range c.Listeners {
 		t := c.Listeners[i].TLS
 		if t != nil && t.MinVersion == "" {

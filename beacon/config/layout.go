@@ -8,6 +8,7 @@ const (
 	KeptDir       = "kept"         // newest inventories
 	LedgerFile    = "ledger.json"  // how far losses have been told upstream
 	FleetFile     = "fleet.json"   // how far fleet status has been delivered
+	FleetReadDir  = "fleet-read"   // how far the reports in stores have been read
 	ExpectedFile  = "expected.csv" // the devices that should report
 	QuarantineDir = "quarantine"   // what a destination will never take
 	CatalogueFile = "catalog.db"   // the index

@@ -16,7 +16,8 @@ import (
 const doctorLong = `Try what the beacon needs: room and the right to write in its data directory, and
 each destination of the relay. A bucket is tried with a write, a read, a write
 that must not replace, and a delete; a folder with a file that is synced and
-removed; a beacon above with a request. It may run beside a running beacon.
+removed; a beacon above with a request; a bucket that fleet status is read from
+with a listing and a read. It may run beside a running beacon.
 
 It exits with 1 if something that is needed does not work.`
 
