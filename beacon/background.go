@@ -27,7 +27,7 @@ type stage struct {
 func (b *Beacon) startBackground(ctx context.Context, fail context.CancelCauseFunc) *background {
 	back := &background{}
 	back.start(ctx, fail, func(ctx context.Context) error { return b.catalogue.Run(ctx, b.spool) })
-	back.start(ctx, fail, b.gate.Run, b.tidyQuarantine, b.runKept, b.ledger.Run, b.words.Run)
+	back.start(ctx, fail, b.gate.Run, b.tidyQuarantine, b.runKept, b.tellLosses, b.words.Run)
 	var relays []func(context.Context) error
 	for _, r := range b.relays {
 		relays = append(relays, r.Run)

@@ -15,6 +15,18 @@ func (b *Beacon) openLedger() (err error) {
 	return err
 }
 
+// tellLosses makes reports until ctx is done: none where they would wait for ever.
+func (b *Beacon) tellLosses(ctx context.Context) error {
+	if b.config.Takes(ledger.Kind) {
+		return b.ledger.Run(ctx)
+	}
+	if err := b.ledger.Withdraw(); err != nil {
+		b.log.Warn("a loss report waits, and no destination takes it", slog.Any("err", err))
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // countingLosses bounds how long metrics wait for the catalogue.
 const countingLosses = time.Second
 

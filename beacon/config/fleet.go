@@ -68,14 +68,8 @@ func (f *Fleet) complete() {
 // Reports returns how often fleet status is reported: never if no required
 // destination takes it.
 func (c *Config) Reports() time.Duration {
-	for _, r := range c.Relay {
-		taken := len(r.Kinds) == 0
-		for _, k := range r.Kinds {
-			taken = taken || strings.EqualFold(k, fleet.Kind)
-		}
-		if taken && r.IsRequired() {
-			return c.Fleet.Every
-		}
+	if c.Takes(fleet.Kind) {
+		return c.Fleet.Every
 	}
 	return 0
 }

@@ -30,6 +30,9 @@ type fake struct {
 	observe  func(spool.Event)
 	fail     error // of Accept, before it takes anything
 	failLate error // of Accept, after it took the file
+
+	superseded    int
+	failSupersede error
 }
 
 func (f *fake) Losses(after uint64, limit int) ([]spool.Event, error) {
@@ -61,6 +64,14 @@ func (f *fake) HeldExact(_ string, _ uploads.Name, d uploads.Digest) (uploads.Up
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return uploads.Upload{}, f.held[d]
+}
+
+func (f *fake) Supersede(uint64, string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.superseded++
+	clear(f.held) // of which there is one
+	return f.failSupersede
 }
 
 // lose adds a loss and tells of it.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,7 @@ type Spool interface {
 	Losses(after uint64, limit int) ([]spool.Event, error)
 	Accept(ctx context.Context, d spool.Draft, body io.Reader) (uploads.Receipt, error)
 	HeldExact(kind string, name uploads.Name, d uploads.Digest) (uploads.Upload, bool)
+	Supersede(seq uint64, by string) error
 }
 
 // Options say whose losses are told. Spool, File and Identity are required.
@@ -264,6 +266,33 @@ func (t *Teller) underway() bool {
 	}
 	_, held := t.o.Spool.HeldExact(Kind, r.Name, r.SHA)
 	return held
+}
+
+// Withdraw takes a report back that waits, and counts its losses as not told: for a
+// spool whose destinations do not take reports, where it would wait for ever. They
+// are told by a later one as soon as there is a destination.
+func (t *Teller) Withdraw() error {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	r := t.state.Report
+	if r == nil {
+		return nil
+	}
+	u, held := t.o.Spool.HeldExact(Kind, r.Name, r.SHA)
+	if !held {
+		return nil
+	}
+	// First: told twice is better than not at all. The name stays known, so that no
+	// later report has it.
+	s := t.state
+	s.Told, s.Report = r.After, &report{Name: r.Name, After: r.After, UpTo: r.After, Accepted: true, SHA: r.SHA}
+	if err := t.set(s); err != nil {
+		return err
+	}
+	if err := t.o.Spool.Supersede(u.Seq, "a later report"); err != nil && !errors.Is(err, uploads.ErrUnknown) {
+		return fmt.Errorf("take the loss report %s back: %w", r.Name, err)
+	}
+	return nil
 }
 
 // pass notes that there was nothing to tell up to a number.

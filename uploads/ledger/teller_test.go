@@ -44,6 +44,61 @@ func TestTellerTellsEachLossOnce(t *testing.T) {
 	}
 }
 
+// Losses of a report that was taken back are told again, and by no file of its
+// name: that one is known to have been there.
+func TestWithdrawnReportIsToldLater(t *testing.T) {
+	f, file := fakeSpool(), stateFile(t)
+	tell := teller(t, f, file)
+	f.lose(t, upload(t, "first at 20260301T110000.log"), began)
+	for _, step := range []func() error{
+		tell.Withdraw, // there is nothing
+		func() error { return tell.Tell(t.Context()) },
+		tell.Withdraw,
+		teller(t, f, file).Withdraw,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.superseded != 1 {
+		t.Errorf("%d files were taken back", f.superseded)
+	}
+	tell = teller(t, f, file)
+	if err := tell.Tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"edge-1 at 20260301T120000 (losses).ndjson: first at 20260301T110000.log",
+		"edge-1 at 20260301T120001 (losses).ndjson: first at 20260301T110000.log",
+	}
+	if got := f.reports(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.deliver()
+	if err := errors.Join(tell.Withdraw(), tell.Tell(t.Context())); err != nil || len(f.reports()) != 2 || f.superseded != 1 {
+		t.Errorf("one that was delivered: %v, %q, %d taken back", err, f.reports(), f.superseded)
+	}
+}
+
+// A report that could not be taken back is tried again at the next start.
+func TestWithdrawalIsTriedAgain(t *testing.T) {
+	f, file := fakeSpool(), stateFile(t)
+	f.lose(t, upload(t, "first at 20260301T110000.log"), began)
+	tell := teller(t, f, file)
+	if err := tell.Tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sha := uploads.DigestOf([]byte(f.bodies[0]))
+	f.failSupersede = errors.New("disk on fire")
+	if err := tell.Withdraw(); !errors.Is(err, f.failSupersede) {
+		t.Errorf("%v", err)
+	}
+	f.failSupersede, f.held[sha] = nil, true
+	if err := teller(t, f, file).Withdraw(); err != nil || f.superseded != 2 || f.held[sha] {
+		t.Errorf("%v, %d taken back", err, f.superseded)
+	}
+}
+
 // Wherever it was interrupted, the same file is made again, and what was lost since
 // is for the next.
 func TestReportIsTheSameAfterACrash(t *testing.T) {
