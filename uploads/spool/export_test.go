@@ -50,6 +50,17 @@ func (s *Spool) Place(seq uint64) (file string, from, to int64) {
 	return s.byID[e.Segment].name, from, from + journal.RecordHeader + int64(e.Meta) + inline(e)
 }
 
+// MarkPlaces tells where the records of an upload's marks lie.
+func (s *Spool) MarkPlaces(seq uint64) (files []string, at []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, e := s.register.Find(seq)
+	for m := range s.marks.List(e.Marks) {
+		files, at = append(files, s.byID[m.Segment].name), append(at, int64(m.Block)*journal.Block)
+	}
+	return files, at
+}
+
 // SlowestSpills reports the bodies being collected that were told to leave memory.
 func (s *Spool) SlowestSpills() (n int) {
 	s.budget.mu.Lock()

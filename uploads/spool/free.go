@@ -169,13 +169,17 @@ func cutItem(c journal.Cut) *item {
 	return it
 }
 
-// copyMarks records marks again, under the numbers they had.
+// copyMarks records marks again, under the numbers they had. What the disk did not
+// keep of one must not hold its segment for ever: others say what it did.
 func (s *Spool) copyMarks(marks []markOf) error {
 	var r markReader
 	for part := range slices.Chunk(marks, marksPerRecord) {
 		var read []*journal.Mark
 		for _, m := range part {
 			mark, err := r.read(m.markAt)
+			if isDamage(err) {
+				mark, err = s.rebuilt(m)
+			}
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func (s *Spool) Flag(seq uint64, detail string) error {
 		return fmt.Errorf("%w: %d", uploads.ErrUnknown, seq)
 	}
 	known, err := s.readMarks(l.marks)
-	if err != nil {
+	if err != nil && !isDamage(err) {
 		return fmt.Errorf("read flags: %w", err)
 	}
 	if slices.ContainsFunc(known, func(m *journal.Mark) bool { return m.Sort == journal.Flagged && m.Detail == detail }) {
@@ -217,6 +217,9 @@ func (s *Spool) readLosses(found []*located) (events []Event, err error) {
 			}
 		}
 		s.letGo(l)
+		if isDamage(merr) {
+			marks, merr = []*journal.Mark{lostMark(l.seq, l.marks[0].event)}, nil
+		}
 		if merr != nil {
 			for _, l := range found[i+1:] {
 				s.letGo(l)

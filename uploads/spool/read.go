@@ -185,17 +185,22 @@ func (s *Spool) fromIndex(at spot) (journal.Record, bool) {
 	return journal.Record{}, false
 }
 
-// readMarks reads marks, of which several may be in one record.
-func (s *Spool) readMarks(at []markAt) (out []*journal.Mark, err error) {
+// readMarks reads marks, of which several may be in one record. Those that are
+// damaged are left out, with a [damageError] at the end.
+func (s *Spool) readMarks(at []markAt) (out []*journal.Mark, damage error) {
 	r := markReader{}
 	for _, m := range at {
 		mark, err := r.read(m)
-		if err != nil {
+		switch {
+		case isDamage(err):
+			damage = err
+		case err != nil:
 			return nil, err
+		default:
+			out = append(out, mark)
 		}
-		out = append(out, mark)
 	}
-	return out, nil
+	return out, damage
 }
 
 // A markReader reads marks and remembers the record that it read last.
