@@ -14,7 +14,7 @@ import (
 
 func (b *Beacon) quarantineOptions() quarantine.Options {
 	c := b.config.Quarantine
-	return quarantine.Options{MaxFiles: c.MaxFiles, MaxBytes: int64(c.MaxBytes), MaxAge: c.MaxAge, Log: b.log}
+	return quarantine.Options{MaxFiles: c.MaxFiles, MaxBytes: int64(c.MaxBytes), MaxAge: c.MaxAge, Log: thin(b.log)}
 }
 
 // openGate puts the check of content between the spool and its relays.
@@ -31,7 +31,7 @@ func (b *Beacon) openGate(kinds *uploads.Kinds) error {
 	}
 	b.gate = contentgate.New(contentgate.Options{
 		Queue: b.spool, Sinks: sinks, Quarantine: b.quarantine, Rules: b.config.ContentRules(),
-		Check: check, Workers: b.config.Content.Workers, Budget: b.config.Content.Budget, Log: b.log,
+		Check: check, Workers: b.config.Content.Workers, Budget: b.config.Content.Budget, Log: thin(b.log),
 	})
 	return b.forgetReleased()
 }
