@@ -76,6 +76,7 @@ func TestSoundFilesPass(t *testing.T) {
 		"a.ndi": ndi, "b.NDI": ndi, "a.ndi.gz": zipped(ndi), "members.ndi.gz": zipped(ndi[:50], "", ndi[50:]), "long.ndi.gz": zipped(long),
 		"a.mmi": mmi, "a.mmi.gz": zipped(mmi), "real.ndi": real(t), "real.ndi.GZ": zipped(real(t)),
 		"a.log": "anything\x00", "a.log.gz": zipped("anything"), "empty.log": "", "empty.log.gz": zipped(""),
+		"padded.ndi.gz": zipped(ndi) + strings.Repeat("\x00", 10<<10), "padded.log.gz": zipped("x", "y") + "\x00", "widely.log.gz": zipped("x") + strings.Repeat("\x00", 1<<20),
 		"a.zip": "PK\x03\x04…", "empty.zip": "PK\x05\x06" + strings.Repeat("\x00", 18), "a.zip.gz": zipped("PK\x03\x04…"),
 		"a.xml": "not looked at", "a.ndjson": "", "noextension": "x",
 		"late.ndi":    "<!--" + strings.Repeat(" x", 3000) + "-->" + ndi[strings.Index(ndi, "<Inv"):],
@@ -115,7 +116,9 @@ func TestBadFilesAreFound(t *testing.T) {
 		{"other.zip", "Rar!…", true}, {"short.zip", "PK", true}, {"other.zip.gz", zipped("Rar!…"), true}, {"text.log.gz", "hello", true},
 		{"half.gz", "\x1f\x8b", true},
 		{"cut.ndi", ndi[:len(ndi)-3], false}, {"cut.ndi.gz", zipped(real(t))[:1200], false}, {"cut2.ndi.gz", zipped(real(t) + noise(9000))[:5000], false}, {"cut.log.gz", zipped(noise(9000))[:5000], false},
-		{"garbage.ndi.gz", zipped(ndi) + "garbage", false}, {"garbage.log.gz", zipped("x") + "g", false}, {"garbled.ndi.gz", string(garbled), false},
+		{"garbage.ndi.gz", zipped(ndi) + "garbage", false}, {"garbage.log.gz", zipped("x") + "g", false},
+		{"padded.ndi.gz", zipped(ndi) + strings.Repeat("\x00", 512) + "g", false}, {"another.log.gz", zipped("x") + "\x00" + zipped("x"), false},
+		{"padding.log.gz", zipped("x") + strings.Repeat("\x00", 2<<20), false}, {"garbled.ndi.gz", string(garbled), false},
 		{"behind.ndi", ndi + "<x/>", false}, {"behind.ndi.gz", zipped(ndi, ndi), false}, {"open.ndi", strings.Replace(ndi, "/>", ">", 1), false},
 		{"late.ndi.gz", zipped("<!--" + noise(8000) + "-->" + subset), false},
 	} {

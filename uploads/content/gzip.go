@@ -23,6 +23,12 @@ const (
 	FreeBytes = 16 << 20
 )
 
+// maxPadding bounds the zeros behind a file. Tapes and tools that copy by blocks
+// fill up less than this; more would have to be read for nothing.
+const maxPadding = 1 << 20
+
+var errBehind = found("something that is no gzip follows its end")
+
 // allowed is how much a file of size bytes may inflate to.
 func allowed(size, max int64) int64 {
 	if size > max/MaxRatio {
@@ -116,13 +122,30 @@ func (r *inflating) next() error {
 	if err != nil {
 		return err
 	}
+	if first == 0 {
+		return r.padding()
+	}
 	if err := r.src.UnreadByte(); err != nil {
 		return err
 	}
 	if first != 0x1f { // what a member begins with
-		return found("something that is no gzip follows its end")
+		return errBehind
 	}
 	return short(r.member())
+}
+
+// padding reads zeros up to the end, such as writers of whole blocks leave there;
+// gzip passes them over, too. The first was read.
+func (r *inflating) padding() error {
+	for range maxPadding {
+		switch b, err := r.src.ReadByte(); {
+		case err != nil:
+			return err
+		case b != 0:
+			return errBehind
+		}
+	}
+	return errBehind
 }
 
 // broken turns a fault of the compression into a finding. An early end stays
