@@ -61,6 +61,13 @@ func (s *Spool) MarkPlaces(seq uint64) (files []string, at []int64) {
 	return files, at
 }
 
+// LiveLosses is how many losses are known of uploads whose records are on disk.
+func (s *Spool) LiveLosses() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.losses)
+}
+
 // SlowestSpills reports the bodies being collected that were told to leave memory.
 func (s *Spool) SlowestSpills() (n int) {
 	s.budget.mu.Lock()

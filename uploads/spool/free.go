@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -234,31 +235,54 @@ func (s *Spool) moveMark(m *journal.Mark, seg *segment, offset int64) {
 
 // forget drops entries whose receipts the archive has.
 func (s *Spool) forget(seg *segment, c *contents) {
+	lost := false
 	for part := range slices.Chunk(c.leaving, scanAtOnce) {
 		s.mu.Lock()
 		for _, seq := range part {
 			ref, e := s.register.Find(seq)
+			lost = lost || e.Is(register.Lost)
 			s.marks.Drop(e.Marks)
 			delete(s.stale, seq)
 			s.register.Remove(ref)
 		}
 		s.mu.Unlock()
 	}
+	for part := range slices.Chunk(slices.Concat(c.learnt, c.leaving), scanAtOnce) {
+		s.mu.Lock()
+		for _, seq := range part {
+			s.forgetLearnt(seq, seg)
+		}
+		s.mu.Unlock()
+	}
+	for after := uint64(0); lost; {
+		s.mu.Lock()
+		after, lost = s.forgetLosses(after)
+		s.mu.Unlock()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, seq := range c.learnt {
-		s.forgetLearnt(seq, seg)
-	}
-	for _, seq := range c.leaving {
-		s.forgetLearnt(seq, seg)
-	}
-	s.losses = slices.DeleteFunc(s.losses, func(l lossRef) bool {
-		_, e := s.register.Find(l.seq)
-		return e == nil
-	})
 	s.segments = slices.DeleteFunc(s.segments, func(o *segment) bool { return o == seg })
 	s.byID[seg.id] = nil
 	s.counters.freed++
+}
+
+// forgetLosses drops losses of entries that are gone, of some events behind a
+// number. It returns where to go on, and whether there are more.
+func (s *Spool) forgetLosses(after uint64) (last uint64, more bool) {
+	from, _ := slices.BinarySearchFunc(s.losses, after+1, func(l lossRef, event uint64) int { return cmp.Compare(l.event, event) })
+	to := min(from+scanAtOnce, len(s.losses))
+	if from == to {
+		return after, false
+	}
+	last, more = s.losses[to-1].event, to < len(s.losses)
+	some := slices.DeleteFunc(slices.Clone(s.losses[from:to]), func(l lossRef) bool {
+		_, e := s.register.Find(l.seq)
+		return e == nil
+	})
+	if len(some) < to-from {
+		s.losses = slices.Replace(s.losses, from, to, some...)
+	}
+	return last, more
 }
 
 // forgetLearnt drops what was learnt in a segment.

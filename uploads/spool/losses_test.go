@@ -1,0 +1,45 @@
+package spool_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"inventorybeacon/uploads/spool"
+	"inventorybeacon/uploads/spool/disk/disktest"
+)
+
+// TestManyLossesLeaveWithTheirSegment: of more losses than are looked at under one
+// lock, those whose segment is freed are forgotten, and told from the archive.
+func TestManyLossesLeaveWithTheirSegment(t *testing.T) {
+	o := small()
+	o.SegmentBytes = 4 << 20
+	s := onMemory(t, disktest.NewMemory(), o)
+	const files = 5000
+	var senders sync.WaitGroup
+	for w := range 50 {
+		senders.Go(func() {
+			for i := w; i < files; i += 50 {
+				accept(t, s, fmt.Sprintf("f%d.ndi", i), []byte{1})
+			}
+		})
+	}
+	senders.Wait()
+	fill(t, s, files, 8, 1<<19) // another segment
+	for seq := range uint64(files + 1) {
+		if seq > 0 {
+			if err := s.Lose(seq, spool.LossOperator, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(t, s, files+10, 20, 1<<19)
+	s.WaitTidy()
+	if n := s.LiveLosses(); s.Stats().SegmentsFreed == 0 || n > files/2 {
+		t.Errorf("%d losses, %+v", n, s.Stats())
+	}
+	lost, err := s.Losses(0, 2*files)
+	if err != nil || len(lost) != files {
+		t.Errorf("%d losses, %v", len(lost), err)
+	}
+}
