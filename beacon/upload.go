@@ -80,6 +80,7 @@ func (a *Agents) take(w http.ResponseWriter, r *http.Request, d spool.Draft) (no
 	if err != nil {
 		return none, err
 	}
+	defer release(content)
 	if err := p.claim(source(d)); err != nil {
 		return none, err
 	}
