@@ -135,30 +135,29 @@ func (s *Store) Expire(now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// bound lets the oldest go until the rest is within bounds.
-func (s *Store) bound() error {
+// bound lets the oldest go until the rest is within bounds. One that cannot leave
+// stays, and the next oldest goes instead: what came in is kept all the same.
+func (s *Store) bound() {
 	over := func() bool {
 		return s.o.MaxFiles > 0 && len(s.files) > s.o.MaxFiles || s.o.MaxBytes > 0 && s.bytes > s.o.MaxBytes
 	}
+	var errs []error
 	if over() {
 		for _, id := range oldest(s.files) {
 			if !over() {
 				break
 			}
-			if err := s.depart(id, Departure{How: LeftQuota}); err != nil {
-				return err
-			}
+			errs = append(errs, s.depart(id, Departure{How: LeftQuota}))
 		}
 	}
-	if s.o.MaxFiles <= 0 || len(s.left) <= s.o.MaxFiles {
-		return nil
-	}
-	for _, id := range oldest(s.left)[:len(s.left)-s.o.MaxFiles] {
-		if err := s.clear(id); err != nil {
-			return err
+	if extra := len(s.left) - s.o.MaxFiles; s.o.MaxFiles > 0 && extra > 0 {
+		for _, id := range oldest(s.left)[:extra] {
+			errs = append(errs, s.clear(id))
 		}
 	}
-	return nil
+	if err := errors.Join(errs...); err != nil {
+		s.o.Log.Error("a file cannot leave the quarantine, which is full", slog.Any("err", err))
+	}
 }
 
 // clear removes the sidecar of a file that left.

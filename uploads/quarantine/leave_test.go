@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,6 +156,32 @@ func TestOldestLeaveForRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Files are kept, and others leave, although the oldest cannot be read any more.
+func TestDamagedEntryDoesNotJamTheQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var said strings.Builder
+		s := openWith(t, dir, quarantine.Options{MaxFiles: 3, Log: slog.New(slog.NewTextHandler(&said, nil))})
+		var all []string
+		for i := range 6 {
+			all = append(all, keep(t, s, i, 10))
+			if i == 0 {
+				if err := os.WriteFile(filepath.Join(dir, all[0]+".json"), []byte("{"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		got, err := s.List(false) // the damaged one is in the error
+		if err == nil || len(got) != 2 || got[0].ID != all[5] || got[1].ID != all[4] || s.Usage().Files != 3 || s.Left()[quarantine.LeftQuota] != 3 {
+			t.Errorf("%v: %+v of %v, %+v, %v", err, got, all, s.Usage(), s.Left())
+		}
+		if !strings.Contains(said.String(), "level=ERROR") || !strings.Contains(said.String(), all[0]) {
+			t.Errorf("nobody is told of %s: %s", all[0], said.String())
+		}
+	})
 }
 
 func TestOldLeaveByAge(t *testing.T) {
