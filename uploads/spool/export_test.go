@@ -61,11 +61,16 @@ func (s *Spool) MarkPlaces(seq uint64) (files []string, at []int64) {
 	return files, at
 }
 
-// LiveLosses is how many losses are known of uploads whose records are on disk.
-func (s *Spool) LiveLosses() int {
+// StaleLosses is how many losses are remembered of uploads whose records are gone.
+func (s *Spool) StaleLosses() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.losses)
+	for _, l := range s.losses {
+		if _, e := s.register.Find(l.seq); e == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // SlowestSpills reports the bodies being collected that were told to leave memory.
