@@ -1,11 +1,16 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/fleet"
 )
 
 // A Cause says why a device that should have reported has not.
@@ -48,6 +53,7 @@ type Late struct {
 
 // A standing is what the whole tree knows of one name.
 type standing struct {
+	domainKey               string
 	domain, name            string
 	seen, inventory, upload time.Time
 	refused                 Answer
@@ -59,9 +65,12 @@ type standing struct {
 }
 
 // join adds what is known of a name in another domain, or of another identity.
-func (s *standing) join(o standing) {
+func (s *standing) join(o *standing) {
 	if o.seen.After(s.seen) {
 		s.seen, s.skew, s.beacon, s.heard, s.silent = o.seen, o.skew, o.beacon, o.heard, o.silent
+	}
+	if o.device {
+		s.device, s.domain, s.name, s.beacon = true, o.domain, o.name, cmp.Or(s.beacon, o.beacon)
 	}
 	s.inventory, s.upload = later(s.inventory, o.inventory), later(s.upload, o.upload)
 	if o.refused.At.After(s.refused.At) {
@@ -101,11 +110,12 @@ func (s standing) cause(now time.Time, while time.Duration) (Cause, string) {
 // the cause; of those that are expected, or, if that list is empty, of those that
 // are known.
 func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while time.Duration, now time.Time) ([]Late, error) {
-	all, err := c.standings(ctx, now)
+	known := &standings{by: make(map[string][]standing, len(expected))}
+	err := c.standings(ctx, known, len(expected) == 0, now)
 	if err != nil {
 		return nil, fmt.Errorf("list late devices: %w", err)
 	}
-	out := []Late{}
+	all, out := known.by, []Late{}
 	add := func(domain, name string, s standing) {
 		if cause, code := s.cause(now, while); cause != "" {
 			out = append(out, Late{
@@ -116,9 +126,9 @@ func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while t
 	for _, d := range expected {
 		domain, name := keys(d)
 		var s standing
-		for key, o := range all[name] {
-			if domain == "" || key == domain || key == "" {
-				s.join(*o)
+		for i := range all[name] {
+			if o := &all[name][i]; domain == "" || o.domainKey == domain || o.domainKey == "" {
+				s.join(o)
 			}
 		}
 		add(d.Domain, d.Name, s)
@@ -127,7 +137,7 @@ func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while t
 		for _, domains := range all {
 			for _, s := range domains {
 				if s.device {
-					add(s.domain, s.name, *s)
+					add(s.domain, s.name, s)
 				}
 			}
 		}
@@ -135,91 +145,131 @@ func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while t
 	return out, nil
 }
 
-// standings are by the keys of name and domain.
-type standings map[string]map[string]*standing
+// standings are by the keys of names; of most names there is one, in one domain.
+type standings struct {
+	mu sync.Mutex
+	by map[string][]standing
+}
 
-func (all standings) join(nameKey, domainKey string, o standing) {
-	if all[nameKey] == nil {
-		all[nameKey] = map[string]*standing{}
+func (all *standings) join(nameKey string, o standing) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	same := all.by[nameKey]
+	for i := range same {
+		if same[i].domainKey == o.domainKey {
+			same[i].join(&o)
+			return
+		}
 	}
-	s := all[nameKey][domainKey]
-	if s == nil {
-		all[nameKey][domainKey] = &o
-		return
-	}
-	s.join(o)
+	all.by[nameKey] = append(same, o)
 }
 
 // standings reads what is known of all devices, at once: a query for each would
-// take as many seconds as there are tens of thousands.
-func (c *Catalogue) standings(ctx context.Context, now time.Time) (standings, error) {
-	all := standings{}
-	for _, f := range []func(context.Context, standings, time.Time) error{c.deviceStandings, c.contactStandings, c.toldStandings} {
-		if err := f(ctx, all, now); err != nil {
-			return nil, err
-		}
+// take as many seconds as there are tens of thousands. For the same reason rows
+// hold numbers rather than JSON, names are written out only if they are asked for,
+// and two readers share the work; the third is left to others.
+func (c *Catalogue) standings(ctx context.Context, all *standings, written bool, now time.Time) error {
+	var devices error
+	var other sync.WaitGroup
+	other.Go(func() { devices = c.deviceStandings(ctx, all, written) })
+	err := c.contactStandings(ctx, all)
+	if err == nil {
+		err = c.toldStandings(ctx, all, now)
 	}
-	return all, nil
+	other.Wait()
+	return cmp.Or(err, devices)
 }
 
-func (c *Catalogue) deviceStandings(ctx context.Context, all standings, _ time.Time) error {
+func (c *Catalogue) deviceStandings(ctx context.Context, all *standings, written bool) error {
 	var q query
-	q.add(`SELECT d.name_key, d.domain_key, d.domain, d.name,
-		coalesce(max(a.last), 0), coalesce(max(CASE WHEN a.kind = 'Inventories' THEN a.last END), 0)
-		FROM devices AS d LEFT JOIN activity AS a ON a.device = d.id GROUP BY d.id`)
+	q.add(`SELECT d.name_key, d.domain_key`)
+	if written {
+		q.add(`, d.domain, d.name`)
+	} else {
+		q.add(`, NULL, NULL`)
+	}
+	q.add(`, coalesce((SELECT max(last) FROM activity WHERE device = d.id), 0),
+		coalesce((SELECT last FROM activity WHERE device = d.id AND kind = ?), 0) FROM devices AS d`, inventories)
+	if !written {
+		q.where(`d.uploads > 0`) // of the others nothing is known by them alone
+	}
 	_, err := read(ctx, c, &q, func(r row) (none struct{}, err error) {
-		var name, domain string
+		var name string
+		var domainWritten, nameWritten sql.NullString
 		var upload, inventory int64
 		s := standing{device: true, beacon: c.o.Beacon}
-		if err = r.Scan(&name, &domain, &s.domain, &s.name, &upload, &inventory); err != nil {
+		if err = r.Scan(&name, &s.domainKey, &domainWritten, &nameWritten, &upload, &inventory); err != nil {
 			return none, err
 		}
-		s.upload, s.inventory = fromMillis(upload), fromMillis(inventory)
-		all.join(name, domain, s)
+		s.domain, s.name, s.upload, s.inventory = domainWritten.String, nameWritten.String, fromMillis(upload), fromMillis(inventory)
+		all.join(name, s)
 		return none, nil
 	})
 	return err
 }
 
-func (c *Catalogue) contactStandings(ctx context.Context, all standings, _ time.Time) error {
+func (c *Catalogue) contactStandings(ctx context.Context, all *standings) error {
 	var q query
-	q.add(`SELECT name_key, domain_key, last_seen, coalesce(skew, 0), refusal_at, refusal_status, refusal_code FROM contacts WHERE name_key <> ''`)
+	q.add(`SELECT name_key, domain_key, last_seen, coalesce(skew, 0), refusal_at, refusal_code FROM contacts WHERE name_key <> ''`)
 	_, err := read(ctx, c, &q, func(r row) (none struct{}, err error) {
-		var name, domain string
+		var name string
 		var seen, skew, refused int64
 		s := standing{beacon: c.o.Beacon}
-		if err = r.Scan(&name, &domain, &seen, &skew, &refused, &s.refused.Status, &s.refused.Code); err != nil {
+		if err = r.Scan(&name, &s.domainKey, &seen, &skew, &refused, &s.refused.Code); err != nil {
 			return none, err
 		}
 		s.seen, s.refused.At, s.skew = fromMillis(seen), fromMillis(refused), time.Duration(skew)*time.Millisecond
-		all.join(name, domain, s)
+		all.join(name, s)
 		return none, nil
 	})
 	return err
 }
 
-func (c *Catalogue) toldStandings(ctx context.Context, all standings, now time.Time) error {
+func (c *Catalogue) toldStandings(ctx context.Context, all *standings, now time.Time) error {
 	words, err := c.Words(ctx)
 	if err != nil {
 		return err
 	}
-	silent := map[[2]string]bool{}
+	said := map[[2]string]Word{}
 	for _, w := range words {
-		silent[[2]string{w.Beacon, w.Child}] = w.Silent(now)
+		said[[2]string{w.Beacon, w.Child}] = w
 	}
 	var q query
-	q.add(toldColumns)
+	q.add(`SELECT name_key, domain_key, beacon, child, at, seen, inventory, uploaded, refused, refused_code, skew,
+		CASE WHEN inventory IS NULL THEN facts END FROM told`)
 	_, err = read(ctx, c, &q, func(r row) (none struct{}, err error) {
-		t, err := scanTold(r)
+		name, child, s, err := scanStanding(r)
 		if err != nil {
 			return none, err
 		}
-		domain, name := keys(uploads.Device{Domain: t.Domain, Name: t.Name})
-		all.join(name, domain, standing{
-			seen: t.LastSeen, skew: t.Skew, refused: t.Refusal, inventory: t.Uploads["Inventories"], upload: newestUpload(t),
-			beacon: t.Beacon, heard: t.Heard, silent: silent[[2]string{t.Beacon, t.Child}],
-		})
+		if w, ok := said[[2]string{s.beacon, child}]; ok {
+			s.heard, s.silent = w.At, w.Silent(now)
+		}
+		all.join(name, s)
 		return none, nil
 	})
 	return err
 }
+
+// scanStanding reads what was told of a device.
+func scanStanding(r row) (name, child string, s standing, err error) {
+	var at, seen int64
+	var inventory, upload, refused, skew sql.NullInt64
+	var code, facts sql.NullString
+	if err = r.Scan(&name, &s.domainKey, &s.beacon, &child, &at, &seen, &inventory, &upload, &refused, &code, &skew, &facts); err != nil {
+		return "", "", s, err
+	}
+	s.heard, s.seen, s.inventory, s.upload = fromMillis(at), fromMillis(seen), fromMillis(inventory.Int64), fromMillis(upload.Int64)
+	s.refused.At, s.refused.Code, s.skew = fromMillis(refused.Int64), code.String, time.Duration(skew.Int64)*time.Second
+	if !facts.Valid {
+		return name, child, s, nil
+	}
+	var d fleet.Device
+	err = json.Unmarshal([]byte(facts.String), &d)
+	k := contactOf(d)
+	s.inventory, s.upload, s.refused, s.skew = d.Uploads[inventories], newestUpload(Told{Uploads: d.Uploads}), k.Refusal, k.Skew
+	return name, child, s, err
+}
+
+// inventories is the kind that every device should send.
+const inventories = "Inventories"

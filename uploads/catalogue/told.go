@@ -132,21 +132,24 @@ func (b *batch) tell(s Teller, at time.Time, d fleet.Device, room bool) (int, er
 	if err != nil {
 		return 0, err
 	}
+	t := Told{Contact: contactOf(d), Uploads: d.Uploads}
 	key := []any{name, domain, d.AgentID, s.Beacon, s.Child}
+	news := []any{d.Address, millis(at), millis(d.Seen), string(facts),
+		millis(d.Uploads[inventories]), millis(newestUpload(t)), millis(t.Refusal.At), t.Refusal.Code, int64(t.Skew / time.Second)}
 	var id int64
 	known, err := b.get(`SELECT id FROM told WHERE name_key = ? AND domain_key = ? AND agent_id = ? AND beacon = ? AND child = ?`, key, &id)
 	switch {
 	case err != nil:
 		return 0, err
 	case known:
-		_, err = b.exec(`UPDATE told SET at = ?1, seen = ?2, address = ?3, facts = ?4 WHERE id = ?5 AND at <= ?1`,
-			millis(at), millis(d.Seen), d.Address, string(facts), id)
+		_, err = b.exec(`UPDATE told SET address = ?1, at = ?2, seen = ?3, facts = ?4, inventory = ?5, uploaded = ?6, refused = ?7,
+			refused_code = ?8, skew = ?9 WHERE id = ?10 AND at <= ?2`, append(news, id)...)
 		return 0, err
 	case !room:
 		return -1, nil
 	}
-	_, err = b.exec(`INSERT INTO told (name_key, domain_key, agent_id, beacon, child, address, at, seen, facts) VALUES (?,?,?,?,?,?,?,?,?)`,
-		append(key, d.Address, millis(at), millis(d.Seen), string(facts))...)
+	_, err = b.exec(`INSERT INTO told (name_key, domain_key, agent_id, beacon, child, address, at, seen, facts, inventory, uploaded, refused,
+		refused_code, skew) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, append(key, news...)...)
 	return 1, err
 }
 

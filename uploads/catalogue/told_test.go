@@ -180,3 +180,44 @@ func TestLateComparesDomains(t *testing.T) {
 		t.Errorf("of those that are known: %+v, %v", late, err)
 	}
 }
+
+// What was told before the index had columns for it counts as much, and so does what
+// the beacon itself heard beside it.
+func TestLateKnowsWhatWasToldBefore(t *testing.T) {
+	c := fresh(t, Options{Beacon: "centre"})
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	skew := int64(-2 * 24 * 3600)
+	old := map[string]time.Time{"Inventories": now.Add(-72 * time.Hour), "Logs": now.Add(-2 * time.Hour)}
+	tells(t, c, Teller{Beacon: "leaf", Child: "leaf"}, now,
+		fleet.Device{Name: "fine", Seen: now, Uploads: map[string]time.Time{"Inventories": now}},
+		fleet.Device{Name: "late", Seen: now, Uploads: old},
+		fleet.Device{Name: "refused", Seen: now, Uploads: old, Refusal: &fleet.Answer{At: now.Add(-time.Hour), Status: 413, Code: "too-large"}},
+		fleet.Device{Name: "clock", Seen: now, Uploads: old, Skew: &skew})
+	causes := func() map[string]string {
+		found, err := c.Late(t.Context(), nil, DefaultLate, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for _, l := range found {
+			out[l.Name] = string(l.Cause) + l.Code
+			if l.Beacon != "leaf" || !l.Heard.Equal(now) || !l.Seen.Equal(now) || !l.Inventory.Equal(now.Add(-72*time.Hour)) {
+				t.Errorf("%+v", l)
+			}
+		}
+		return out
+	}
+	const want = "map[clock:clock-fault late:inventory-late refused:refusedtoo-large]"
+	if got := fmt.Sprint(causes()); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if err := c.write(t.Context(), func(b *batch) error {
+		_, err := b.exec(`UPDATE told SET inventory = NULL, uploaded = NULL, refused = NULL, refused_code = NULL, skew = NULL`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(causes()); got != want {
+		t.Errorf("told before: %s, want %s", got, want)
+	}
+}
