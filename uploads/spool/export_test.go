@@ -6,6 +6,7 @@ import (
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
+	"inventorybeacon/uploads/spool/register"
 )
 
 // AckEarly puts the bug in that the recording seam must catch: success is
@@ -61,16 +62,21 @@ func (s *Spool) MarkPlaces(seq uint64) (files []string, at []int64) {
 	return files, at
 }
 
-// StaleLosses is how many losses are remembered of uploads whose records are gone.
-func (s *Spool) StaleLosses() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range s.losses {
-		if _, e := s.register.Find(l.seq); e == nil {
-			n++
+// LossesLeft makes n losses, of which those are of uploads that are still there
+// that there says, and returns the events of those that are not forgotten then.
+func LossesLeft(n uint64, there func(seq uint64) bool) (events []uint64) {
+	s := &Spool{register: register.New()}
+	for seq := uint64(1); seq <= n; seq++ {
+		s.losses = append(s.losses, lossRef{event: n + seq, seq: seq})
+		if there(seq) {
+			s.register.Add(entry{Seq: seq, Name: uint32(seq), File: uint32(seq)})
 		}
 	}
-	return n
+	s.forgetLosses()
+	for _, l := range s.losses {
+		events = append(events, l.event-n)
+	}
+	return events
 }
 
 // SlowestSpills reports the bodies being collected that were told to leave memory.

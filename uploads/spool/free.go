@@ -254,10 +254,8 @@ func (s *Spool) forget(seg *segment, c *contents) {
 		}
 		s.mu.Unlock()
 	}
-	for after := uint64(0); lost; {
-		s.mu.Lock()
-		after, lost = s.forgetLosses(after)
-		s.mu.Unlock()
+	if lost {
+		s.forgetLosses()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,9 +264,18 @@ func (s *Spool) forget(seg *segment, c *contents) {
 	s.counters.freed++
 }
 
-// forgetLosses drops losses of entries that are gone, of some events behind a
-// number. It returns where to go on, and whether there are more.
-func (s *Spool) forgetLosses(after uint64) (last uint64, more bool) {
+// forgetLosses drops losses of entries that are gone, a part at a time.
+func (s *Spool) forgetLosses() {
+	for after, more := uint64(0), true; more; {
+		s.mu.Lock()
+		after, more = s.forgetSomeLosses(after)
+		s.mu.Unlock()
+	}
+}
+
+// forgetSomeLosses looks at some events behind a number. It returns where to go
+// on, and whether there are more.
+func (s *Spool) forgetSomeLosses(after uint64) (last uint64, more bool) {
 	from, _ := slices.BinarySearchFunc(s.losses, after+1, func(l lossRef, event uint64) int { return cmp.Compare(l.event, event) })
 	to := min(from+scanAtOnce, len(s.losses))
 	if from == to {
