@@ -5,12 +5,35 @@ import (
 	"time"
 )
 
+// pruneStep is how far the time by which is pruned follows the clock at once; it is
+// done each hour and at each start. A longer step forgets sooner what became due while
+// the beacon was off; a shorter one forgets less by a clock that is wrong: of each
+// day that it is years ahead, six days too many.
+const pruneStep = 6 * time.Hour
+
+// pruneTime is the time by which is pruned: now, unless that is far ahead of the
+// last one. A clock that was set back counts at once: less is forgotten by it.
+func (b *batch) pruneTime(now time.Time) (time.Time, error) {
+	var last int64
+	known, err := b.get(`SELECT value FROM meta WHERE key = 'pruned'`, nil, &last)
+	if most := fromMillis(last).Add(pruneStep); known && now.After(most) {
+		now = most
+	}
+	return now, err
+}
+
 // prune forgets uploads and losses that ended before the horizon, uploads beyond
 // the number that is to be listed, and the agent ids that a device, or a renamed
 // machine, has left behind.
 func (c *Catalogue) prune(ctx context.Context, now time.Time) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if err := c.write(ctx, func(b *batch) (err error) {
+		now, err = b.pruneTime(now)
+		return err
+	}); err != nil {
+		return err
+	}
 	before := millis(now.Add(-c.o.Horizon))
 	for kind, horizon := range c.o.KindHorizons {
 		if err := c.pruneWhile(ctx, func(b *batch) (int64, error) {
@@ -28,7 +51,12 @@ func (c *Catalogue) prune(ctx context.Context, now time.Time) error {
 	if err := c.pruneSurplus(ctx); err != nil {
 		return err
 	}
-	return c.write(ctx, func(b *batch) error { return b.pruneRest(before, millis(now.Add(-cloneWindow))) })
+	return c.write(ctx, func(b *batch) error {
+		if _, err := b.exec(`INSERT OR REPLACE INTO meta VALUES ('pruned', ?)`, millis(now)); err != nil {
+			return err
+		}
+		return b.pruneRest(before, millis(now.Add(-cloneWindow)))
+	})
 }
 
 // pruneWhile repeats f, which forgets some uploads in a transaction of its own,

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/fleet"
 	"inventorybeacon/uploads/spool"
 )
 
@@ -127,5 +128,55 @@ func TestReindexThatEndsEarlyIsBegunAgain(t *testing.T) {
 	got := snapshot(t, c)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A clock that is years ahead for a while takes little with it; one that is right
+// forgets what is due, if not at once after a long pause.
+func TestWrongClockForgetsLittle(t *testing.T) {
+	const day = 24 * time.Hour
+	j := newJournal()
+	for i := range 10 { // one a day
+		j.deliver(j.put("Logs", "f"+string(rune('0'+i))+".log", pc1), "disk", true)
+		j.at = j.at.Add(day)
+	}
+	c := fresh(t, Options{Horizon: 10*day + 12*time.Hour})
+	catchUp(t, c, j)
+	left := func(now time.Time) int {
+		t.Helper()
+		if err := c.prune(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		return len(listed(t, c, UploadFilter{}))
+	}
+	leaf := Teller{Beacon: "leaf", Child: "leaf"}
+	tells(t, c, leaf, j.at, fleet.Device{Name: "ws1", Seen: j.at})
+	words := func() int {
+		t.Helper()
+		all, err := c.Words(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if n := left(j.at); n != 10 {
+		t.Fatalf("%d are left of what is not due", n)
+	}
+	for range 4 { // hours
+		left(j.at.AddDate(10, 0, 0))
+	}
+	if n := left(j.at); n != 9 {
+		t.Errorf("%d are left after a clock was wrong for four hours", n)
+	}
+	tells(t, c, Teller{Beacon: "hub", Child: "hub"}, j.at.AddDate(10, 0, 0))
+	if n := words(); n != 2 {
+		t.Errorf("%d words are left", n)
+	}
+	n := 9
+	for i := 0; n > 0 && i < 50; i++ {
+		n = left(j.at.AddDate(1, 0, 0))
+	}
+	if n != 0 {
+		t.Errorf("%d stay for good", n)
 	}
 }

@@ -71,13 +71,17 @@ func (c *Catalogue) TellBeacon(ctx context.Context, s Teller, b fleet.Beacon, re
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	err = c.write(ctx, func(t *batch) error {
-		before := millis(received.Add(-c.o.Horizon))
+		at, err := t.pruneTime(received)
+		if err != nil {
+			return err
+		}
+		before := millis(at.Add(-c.o.Horizon))
 		for _, statement := range []string{`DELETE FROM told WHERE seen < ?`, `DELETE FROM words WHERE at < ?`} {
 			if _, err := t.exec(statement, before); err != nil {
 				return err
 			}
 		}
-		_, err := t.exec(`INSERT INTO words SELECT ?1,?2,?3,?4,?5,?6
+		_, err = t.exec(`INSERT INTO words SELECT ?1,?2,?3,?4,?5,?6
 			WHERE (SELECT count(*) FROM words WHERE child = ?2) < ?7 OR EXISTS (SELECT 1 FROM words WHERE beacon = ?1 AND child = ?2)
 			ON CONFLICT DO UPDATE SET at = excluded.at, received = excluded.received, every = excluded.every, state = excluded.state
 			WHERE excluded.at >= at`, s.Beacon, s.Child, millis(b.At), millis(received), b.EverySeconds, string(state), maxWords)
