@@ -148,6 +148,9 @@ func (s *Spool) fly(d *Draft, c *collected, f *flight, q *question) (uploads.Rec
 
 // store appends the upload's record.
 func (s *Spool) store(d *Draft, c *collected, id receipts.FileID) (uploads.Receipt, error) {
+	if err := s.spareReserve(c.inMemory()); err != nil {
+		return uploads.Receipt{}, err
+	}
 	u := &journal.Upload{Upload: s.upload(d, c)}
 	blob, err := c.commit(s.disk)
 	if err != nil {

@@ -73,7 +73,7 @@ func (c *collected) read(ctx context.Context, d *Draft, body io.Reader) error {
 			return fmt.Errorf("%w: more than %d bytes", uploads.ErrTooLarge, limit)
 		}
 		if errors.Is(err, io.EOF) {
-			return c.finish()
+			return c.finish(d)
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("%w: after %d bytes", uploads.ErrShort, c.size)
@@ -106,19 +106,19 @@ func (c *collected) room(d *Draft) error {
 		return nil
 	}
 	if c.load.slow.Load() {
-		return c.spill()
+		return c.spill(d)
 	}
 	if c.buf != nil && headroom+c.size < int64(len(c.buf.b)) {
 		return nil
 	}
 	want := c.wanted(d)
 	if want > c.spool.inline+1 {
-		return c.spill()
+		return c.spill(d)
 	}
 	next := bufferFor(want)
 	if !c.spool.budget.take(c.load, int64(len(next.b)), time.Now()) {
 		next.free()
-		return c.spill()
+		return c.spill(d)
 	}
 	if c.buf != nil {
 		copy(next.b[headroom:], c.buf.b[headroom:][:c.size])
@@ -146,8 +146,19 @@ func (c *collected) wanted(d *Draft) int64 {
 	return d.Length + 1
 }
 
+// inMemory is how much of the body is still to take its place on the disk.
+func (c *collected) inMemory() int64 {
+	if c.blob != nil {
+		return 0
+	}
+	return c.size
+}
+
 // spill moves the body to a file of its own.
-func (c *collected) spill() error {
+func (c *collected) spill(d *Draft) error {
+	if err := c.spool.spareReserve(max(d.Length, c.size)); err != nil {
+		return err
+	}
 	b, err := newBlob(c.spool.disk)
 	if err != nil {
 		return err
@@ -161,10 +172,10 @@ func (c *collected) spill() error {
 	return err
 }
 
-func (c *collected) finish() error {
+func (c *collected) finish(d *Draft) error {
 	if c.blob == nil {
 		if c.size > c.spool.inline { // found its end in the byte beyond
-			if err := c.spill(); err != nil {
+			if err := c.spill(d); err != nil {
 				return err
 			}
 		} else {

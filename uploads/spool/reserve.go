@@ -2,8 +2,10 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
 )
 
@@ -31,6 +33,7 @@ func (s *Spool) record(build func() *item) error {
 // was nothing.
 func (s *Spool) spendReserve() bool {
 	err := s.disk.Remove(reserveFile)
+	s.reserved.Store(false)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.log.Error("reserve not given back", "err", err)
@@ -61,15 +64,32 @@ func (s *Spool) restoreReserve() {
 	f, err := s.disk.Open(reserveFile)
 	if err == nil {
 		f.Close()
+		s.reserved.Store(true)
 		return
 	}
 	size := s.reserveSize()
 	if free, err := s.disk.Free(); err != nil || free < reserveShare*size {
 		return
 	}
-	if err := writeFile(s.disk, reserveFile, make([]byte, size)); err != nil && !disk.IsFull(err) {
+	err = writeFile(s.disk, reserveFile, make([]byte, size))
+	s.reserved.Store(err == nil)
+	if err != nil && !disk.IsFull(err) {
 		s.log.Warn("no reserve made", "err", err)
 	}
+}
+
+// spareReserve refuses an upload that takes that much disk if it would live on what
+// is the reserve, or was, and now is room for what the spool has to say itself. A
+// spool that recycles its segments has a watermark in front of it.
+func (s *Spool) spareReserve(size int64) error {
+	if s.o.Recycle || s.reserved.Load() {
+		return nil
+	}
+	free, err := s.disk.Free()
+	if err != nil || free >= s.reserveSize()+size {
+		return nil // if nothing can be said of the disk, writing to it will tell
+	}
+	return fmt.Errorf("%w: the last %d bytes of the disk are kept for deliveries", uploads.ErrFull, free)
 }
 
 func (s *Spool) reserveSize() int64 { return min(reserveBytes, s.o.SegmentBytes) }

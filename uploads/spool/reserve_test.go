@@ -99,3 +99,38 @@ func TestReceiptsAreWrittenOnTheReserve(t *testing.T) {
 		t.Errorf("nothing was freed: %+v", st)
 	}
 }
+
+// TestUploadsLeaveTheReserve: what the spool gave the disk back for its own records
+// is not for uploads, large or small; deliveries go on, and then there is room.
+func TestUploadsLeaveTheReserve(t *testing.T) {
+	m := disktest.NewMemory()
+	s := onMemory(t, m, small())
+	fill(t, s, 0, 30, 20<<10)
+	s.WaitTidy()
+	m.Fill()
+	refused := func(n, size int) {
+		t.Helper()
+		for i := 0; ; i++ {
+			_, err := s.Accept(t.Context(), draft(t, fmt.Sprintf("x%d-%d.ndi", n, i)), bytes.NewReader(content(100+i, size)))
+			if errors.Is(err, uploads.ErrFull) {
+				return
+			}
+			if err != nil || i == 1000 {
+				t.Fatalf("upload %d: %v", i, err)
+			}
+		}
+	}
+	refused(0, 3000)
+	for i, k := range s.Keys("up", 0, 1000, nil) {
+		if err := s.Deliver("up", []spool.Mark{{Seq: k.Seq}}); err != nil {
+			t.Fatalf("delivery %d: %v", i, err)
+		}
+		refused(i, 3000)
+		refused(i, 100<<10)
+		if i == 20 {
+			break
+		}
+	}
+	m.Relieve()
+	accept(t, s, "later.ndi", content(7, 60<<10))
+}

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -63,6 +64,7 @@ type Spool struct {
 	recovery Recovery
 	inline   int64 // the largest body that goes into the journal
 	recent   recent
+	reserved atomic.Bool // the reserve is there
 
 	// baton is held by whoever syncs and tells observers.
 	baton chan struct{}
