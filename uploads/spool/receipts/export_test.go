@@ -84,3 +84,22 @@ func RunOf(d disk.Disk, dir string, low, high uint64, n int, entry func(i int) *
 	}
 	return w.finish()
 }
+
+// NextJob tells of how many logs and runs the next job is made where there are so
+// many logs, and runs of so many receipts.
+func NextJob(o Options, logs int, runs ...int) (fromLogs, fromRuns int) {
+	a := &Archive{o: o, view: &view{users: 1}}
+	for n := range logs {
+		a.view.logs = append(a.view.logs, &log{number: uint64(len(runs) + n)})
+	}
+	for n, entries := range runs {
+		r := &run{span: span{low: uint64(n), high: uint64(n)}}
+		r.Entries = uint64(entries)
+		a.view.runs = append(a.view.runs, r)
+	}
+	j := a.job(time.Now())
+	if j == nil {
+		return 0, 0
+	}
+	return len(j.logs), len(j.runs)
+}
