@@ -53,7 +53,7 @@ func (s sheet) fleet(b *Beacon) {
 	s.counter("beacon_fleet_words_total", "Reports of beacons below that were read.", float64(rd.read), "result", "read")
 	s.counter("beacon_fleet_words_total", "Reports of beacons below that were read.", float64(rd.refused), "result", "refused")
 	s.counter("beacon_fleet_devices_dropped_total", "Devices in such reports that were passed over: no name, or too many.", float64(rd.dropped))
-	s.shelves(b.words.shelves)
+	s.shelves(b.Shelves())
 	s.missing(&b.words.absent)
 	all, err := b.catalogue.Words(ctx)
 	if err != nil {

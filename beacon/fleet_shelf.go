@@ -37,6 +37,14 @@ func (b *Beacon) openShelves() error {
 	return nil
 }
 
+// Shelves says how reading from each store goes.
+func (b *Beacon) Shelves() (all []shelf.Status) {
+	for _, s := range b.words.shelves {
+		all = append(all, s.Status())
+	}
+	return all
+}
+
 func (b *Beacon) shelved(r config.FleetStore) (*objectstore.Reader, error) {
 	o, err := b.bucket(r.S3)
 	if err != nil {
@@ -67,9 +75,8 @@ func (b *Beacon) tryShelf(ctx context.Context, r config.FleetStore) []uploads.Fi
 	return store.Check(ctx, fleet.Kind, time.Now())
 }
 
-func (s sheet) shelves(all []*shelf.Shelf) {
-	for _, one := range all {
-		st := one.Status()
+func (s sheet) shelves(all []shelf.Status) {
+	for _, st := range all {
 		l := []string{"store", st.Name}
 		s.counter("beacon_fleet_store_reports_total", "Reports found in a store, by what became of them.", float64(st.Read), append(l, "result", "read")...)
 		s.counter("beacon_fleet_store_reports_total", "Reports found in a store, by what became of them.", float64(st.Refused), append(l, "result", "refused")...)

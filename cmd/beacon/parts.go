@@ -50,6 +50,11 @@ func status(b *beacon.Beacon, c *config.Config, now time.Time) desk.Status {
 		st.Sinks = append(st.Sinks, sink)
 		st.Problems = append(st.Problems, sinkProblems(sink, now)...)
 	}
+	for _, f := range b.Shelves() {
+		if f.Failures > 0 {
+			st.Problems = append(st.Problems, fmt.Sprintf("fleet status in %s could not be read %d times in a row: %s: `beacon doctor` tries what it needs", f.Name, f.Failures, f.Error))
+		}
+	}
 	return st
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,21 @@ func TestFleetStatusOfStore(t *testing.T) {
 	}
 	if held := told[[]catalogue.Upload](t, centre, "uploads", "list"); len(held) > 1 {
 		t.Errorf("reading made uploads: %+v", held)
+	}
+}
+
+// A bucket that cannot be read stops nothing else, and whoever looks is told.
+func TestFleetStatusOfStoreThatRefuses(t *testing.T) {
+	t.Parallel()
+	store := startS3(t)
+	keys := strings.Replace(store.keys("lake"), secretKey, "guess", 1)
+	centre := treeBeacon(t, "centre", fmt.Sprintf("  - name: importer\n    directory: {path: %q}\nfleet:\n  read:\n    - {name: lake, every: 1s, s3: %s}\n", t.TempDir(), keys))
+	eventually(t, time.Minute, "status tells of the store", func() bool {
+		return slices.ContainsFunc(statusOf(t, centre).Problems, func(p string) bool { return strings.HasPrefix(p, "fleet status in lake could not be read") })
+	})
+	putFile(t, centre, "Logs", "ws1 at 20260310T172738.log", "hello")
+	if n := metric(t, centre, `beacon_fleet_store_failures{store="lake"}`); n == "0" || n == "" {
+		t.Errorf("%q failures", n)
 	}
 }
 
