@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,7 +105,13 @@ func (s *judge) count() int {
 	return s.tries
 }
 
-func relayHerd(t *testing.T, q *herd, s *judge, f func(r *relay.Relay)) {
+// A counted queue knows how many files wait.
+type counted interface {
+	relay.Queue
+	waiting() int
+}
+
+func relayHerd(t *testing.T, q counted, s *judge, f func(r *relay.Relay)) {
 	t.Helper()
 	r := relay.New(relay.Options{Name: "centre", Queue: q, Sink: s, Workers: 4, Backoff: certain})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -253,6 +260,37 @@ func TestRelayPutsOffFilesThatFail(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// While deliveries cannot be recorded, not all that waits is delivered and
+// remembered; when they can, it goes on.
+func TestRelayDeliversNoMoreThanItCanRemember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := &dumb{herd: newHerd(100_000, 999)}, &judge{do: verdict(nil)}
+		q.failing.Store(true)
+		relayHerd(t, q, s, func(r *relay.Relay) {
+			time.Sleep(10 * time.Minute)
+			if n := s.count(); n < 16<<10 || n > 17<<10 || r.Planned() > n+5000 {
+				t.Errorf("%d delivered, %d remembered", n, r.Planned())
+			}
+			q.failing.Store(false)
+			time.Sleep(10 * time.Minute)
+		})
+		s.inOrder(t, q.herd)
+	})
+}
+
+// A dumb herd records nothing for a while.
+type dumb struct {
+	*herd
+	failing atomic.Bool
+}
+
+func (q *dumb) Deliver(sink string, marks []spool.Mark) error {
+	if q.failing.Load() {
+		return errIO
+	}
+	return q.herd.Deliver(sink, marks)
 }
 
 func verdict(err error) func(uint64) error { return func(uint64) error { return err } }

@@ -286,6 +286,11 @@ func (r *Relay) load(added bool) {
 	r.plan.end()
 }
 
+// maxUnmarked bounds the files that are delivered and not recorded so, while the
+// journal cannot be written. More keep a destination busy for longer; each takes
+// some 300 bytes, and after a crash goes again.
+const maxUnmarked = 16 << 10
+
 // launch starts as many deliveries as may run.
 func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup, now time.Time) {
 	r.mu.Lock()
@@ -297,7 +302,7 @@ func (r *Relay) launch(ctx context.Context, workers *sync.WaitGroup, now time.Ti
 		r.plan.recall(now)
 		r.look(now)
 	}
-	for open && !r.status.Stopped && r.plan.batches < r.o.Workers {
+	for open && !r.status.Stopped && r.plan.batches < r.o.Workers && len(r.unmarked)+len(r.marking) < maxUnmarked {
 		items := r.plan.next(now)
 		if len(items) == 0 {
 			return
