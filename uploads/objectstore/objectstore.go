@@ -21,7 +21,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -223,9 +222,9 @@ func (s *Sink) attempt(ctx context.Context, p uploads.Parcel) (stale bool, err e
 	defer watch.Stop()
 	var reused bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
-	source := &source{r: uploads.Verify(body, p.Size, p.Digest)}
-	defer source.end()
-	info, err := s.send(ctx, p.Upload, source, &progress{watch: watch, size: p.Size})
+	lent := uploads.Lend(uploads.Verify(body, p.Size, p.Digest))
+	defer lent.TakeBack()
+	info, err := s.send(ctx, p.Upload, lent, &progress{watch: watch, size: p.Size})
 	if err != nil && s.o.CreateOnly && taken(err) {
 		err = s.present(ctx, p.Upload)
 		if errors.Is(err, uploads.ErrUnknown) {
@@ -294,29 +293,6 @@ func (s *Sink) present(ctx context.Context, u uploads.Upload) error {
 		return fmt.Errorf("%w: bucket %s holds other bytes as %s: somebody else wrote them", uploads.ErrRefused, s.o.Bucket, key)
 	}
 	return nil
-}
-
-// A source is a body that nobody reads any more once it has ended, although a
-// failed request may still try to.
-type source struct {
-	mu    sync.Mutex
-	r     io.Reader
-	ended bool
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return 0, io.ErrClosedPipe
-	}
-	return s.r.Read(p)
-}
-
-func (s *source) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
 }
 
 // progress is told of bytes as they are sent.

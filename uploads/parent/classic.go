@@ -65,11 +65,11 @@ func (c *Classic) attempt(ctx context.Context, client *Client, at Location, p up
 	if err != nil {
 		return r, false, err
 	}
-	source := &source{r: watch.Reader(uploads.Verify(body, p.Size, p.Digest), p.Size)}
-	defer source.end()
+	lent := uploads.Lend(watch.Reader(uploads.Verify(body, p.Size, p.Digest), p.Size))
+	defer lent.TakeBack()
 	switch {
 	case p.Size > 0:
-		req.Body, req.ContentLength = io.NopCloser(source), p.Size
+		req.Body, req.ContentLength = io.NopCloser(lent), p.Size
 	case p.Digest != uploads.DigestOf(nil):
 		return r, false, fmt.Errorf("upload %d: %w", p.Seq, uploads.ErrDigest)
 	}
@@ -179,27 +179,4 @@ func hint(status int) string {
 		return "the file is too large for it: raise its limit (maxDownloadMessageSizekB)"
 	}
 	return "no success"
-}
-
-// A source is a body that nobody reads any more once it has ended, although a
-// request that failed may still try to.
-type source struct {
-	mu    sync.Mutex
-	r     io.Reader
-	ended bool
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return 0, io.ErrClosedPipe
-	}
-	return s.r.Read(p)
-}
-
-func (s *source) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
 }
