@@ -110,8 +110,8 @@ func (s standing) cause(now time.Time, while time.Duration) (Cause, string) {
 // the cause; of those that are expected, or, if that list is empty, of those that
 // are known.
 func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while time.Duration, now time.Time) ([]Late, error) {
-	known := &standings{by: make(map[string][]standing, len(expected))}
-	err := c.standings(ctx, known, len(expected) == 0, now)
+	known := &standings{by: make(map[string][]standing, len(expected)), fresh: millis(now.Add(-while)) + 1, written: len(expected) == 0}
+	err := c.standings(ctx, known, now)
 	if err != nil {
 		return nil, fmt.Errorf("list late devices: %w", err)
 	}
@@ -147,8 +147,10 @@ func (c *Catalogue) Late(ctx context.Context, expected []uploads.Device, while t
 
 // standings are by the keys of names; of most names there is one, in one domain.
 type standings struct {
-	mu sync.Mutex
-	by map[string][]standing
+	fresh   int64 // an inventory since then ends all questions
+	written bool  // names are wanted as they are written
+	mu      sync.Mutex
+	by      map[string][]standing
 }
 
 func (all *standings) join(nameKey string, o standing) {
@@ -166,12 +168,12 @@ func (all *standings) join(nameKey string, o standing) {
 
 // standings reads what is known of all devices, at once: a query for each would
 // take as many seconds as there are tens of thousands. For the same reason rows
-// hold numbers rather than JSON, names are written out only if they are asked for,
-// and two readers share the work; the third is left to others.
-func (c *Catalogue) standings(ctx context.Context, all *standings, written bool, now time.Time) error {
+// hold numbers rather than JSON, other uploads are looked up only where the
+// inventory is old, and two readers share the work; the third is left to others.
+func (c *Catalogue) standings(ctx context.Context, all *standings, now time.Time) error {
 	var devices error
 	var other sync.WaitGroup
-	other.Go(func() { devices = c.deviceStandings(ctx, all, written) })
+	other.Go(func() { devices = c.deviceStandings(ctx, all) })
 	err := c.contactStandings(ctx, all)
 	if err == nil {
 		err = c.toldStandings(ctx, all, now)
@@ -180,17 +182,17 @@ func (c *Catalogue) standings(ctx context.Context, all *standings, written bool,
 	return cmp.Or(err, devices)
 }
 
-func (c *Catalogue) deviceStandings(ctx context.Context, all *standings, written bool) error {
+func (c *Catalogue) deviceStandings(ctx context.Context, all *standings) error {
 	var q query
 	q.add(`SELECT d.name_key, d.domain_key`)
-	if written {
+	if all.written {
 		q.add(`, d.domain, d.name`)
 	} else {
 		q.add(`, NULL, NULL`)
 	}
-	q.add(`, coalesce((SELECT max(last) FROM activity WHERE device = d.id), 0),
-		coalesce((SELECT last FROM activity WHERE device = d.id AND kind = ?), 0) FROM devices AS d`, inventories)
-	if !written {
+	q.add(`, CASE WHEN i.last >= ? THEN i.last ELSE coalesce((SELECT max(last) FROM activity WHERE device = d.id), 0) END, coalesce(i.last, 0)
+		FROM devices AS d LEFT JOIN activity AS i ON i.device = d.id AND i.kind = ?`, all.fresh, inventories)
+	if !all.written {
 		q.where(`d.uploads > 0`) // of the others nothing is known by them alone
 	}
 	_, err := read(ctx, c, &q, func(r row) (none struct{}, err error) {

@@ -221,3 +221,49 @@ func TestLateKnowsWhatWasToldBefore(t *testing.T) {
 		t.Errorf("told before: %s, want %s", got, want)
 	}
 }
+
+// Of the beacon's own devices, what was uploaded beside an old inventory counts, too.
+func TestLateKnowsOwnUploads(t *testing.T) {
+	c := fresh(t, Options{Beacon: "centre"})
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	ago := func(h int) int64 { return millis(now.Add(-time.Duration(h) * time.Hour)) }
+	if err := c.write(t.Context(), func(b *batch) error {
+		for i, d := range []struct {
+			name                     string
+			inventory, logs, refusal int64
+		}{
+			{"fine", ago(50), ago(60), ago(1)}, {"old", ago(51), ago(1), ago(2)}, {"refused", ago(51), ago(3), ago(2)}, {"logs", 0, ago(1), 0}, {"none", 0, 0, 0},
+		} {
+			id := i + 1
+			if _, err := b.exec(`INSERT INTO devices VALUES (?1,'',?2,'',?2,0,0,1,1,'')`, id, d.name); err != nil {
+				return err
+			}
+			if _, err := b.exec(`INSERT INTO contacts VALUES (?1,?1,'',?2,'',?2,'','','',?3,?3,1,'','',0,'',0,0,'',0,0,'','',?4,413,'too-large','')`, id, d.name, ago(0), d.refusal); err != nil {
+				return err
+			}
+			for kind, at := range map[string]int64{"Inventories": d.inventory, "Logs": d.logs} {
+				if at == 0 {
+					continue
+				}
+				if _, err := b.exec(`INSERT INTO activity VALUES (?,?,1,1,?,1)`, id, kind, at); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for what, expected := range map[string][]uploads.Device{
+		"known": nil, "expected": {{Name: "fine"}, {Name: "old"}, {Name: "refused"}, {Name: "logs"}, {Name: "none"}},
+	} {
+		causes := map[string]Cause{}
+		late, err := c.Late(t.Context(), expected, DefaultLate, now)
+		for _, l := range late {
+			causes[l.Name] = l.Cause
+		}
+		if got := fmt.Sprint(causes); err != nil || got != "map[logs:inventory-late none:no-upload old:inventory-late refused:refused]" {
+			t.Errorf("%s: %s, %v", what, got, err)
+		}
+	}
+}
