@@ -15,6 +15,12 @@ import (
 // server that tests run against.
 const VersitygwEnv = "BEACON_TEST_VERSITYGW"
 
+// AccessKey and SecretKey open each of these servers.
+const (
+	AccessKey = "testkey"
+	SecretKey = "testsecret"
+)
+
 // An S3 is a real S3 server with an empty store, for one test.
 type S3 struct {
 	Socket               string // of the unix kind; put a Proxy in front to reach it over TCP
@@ -36,7 +42,7 @@ func NewS3(t testing.TB) *S3 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
-	s := &S3{Socket: filepath.Join(run, "s"), Dir: filepath.Join(t.TempDir(), "store"), AccessKey: "testkey", SecretKey: "testsecret"}
+	s := &S3{Socket: filepath.Join(run, "s"), Dir: filepath.Join(t.TempDir(), "store"), AccessKey: AccessKey, SecretKey: SecretKey}
 	meta := filepath.Join(t.TempDir(), "meta")
 	for _, dir := range []string{s.Dir, meta} {
 		if err := os.Mkdir(dir, 0o700); err != nil {

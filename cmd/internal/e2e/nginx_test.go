@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -137,4 +138,16 @@ func putUntil(t *testing.T, c *parent.Client, addr string, u uploads.Upload, fil
 		}
 	}
 	return r, err
+}
+
+// freeAddress returns a loopback address that was free a moment ago: the server
+// cannot be told to pick one itself.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"inventorybeacon/uploads"
+	"inventorybeacon/uploads/uploadstest"
 )
 
 // An s3 is a real S3 server with one empty bucket.
@@ -25,53 +24,21 @@ type s3 struct {
 
 const (
 	bucket    = "inventory"
-	accessKey = "e2e-access"
-	secretKey = "e2e-secret-key"
+	accessKey = uploadstest.AccessKey
+	secretKey = uploadstest.SecretKey
 )
 
 func startS3(t *testing.T) *s3 {
 	t.Helper()
-	versitygw := os.Getenv("BEACON_TEST_VERSITYGW")
-	if versitygw == "" {
-		t.Skip("skipped: needs a real S3 server: BEACON_TEST_VERSITYGW names no versitygw (make test builds one)")
-	}
-	addr := freeAddress(t)
-	dir := t.TempDir()
-	cmd := exec.Command(versitygw, "--port", addr, "--access", accessKey, "--secret", secretKey, "--quiet", "posix", dir)
-	said := &log{}
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("versitygw:\n%s", said)
-		}
-	})
+	addr := uploadstest.NewProxy(t, "unix", uploadstest.NewS3(t).Socket).Addr
 	client, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, "")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, readyWithin, "the S3 server makes a bucket", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		return client.MakeBucket(ctx, bucket, minio.MakeBucketOptions{}) == nil
-	})
-	return &s3{"http://" + addr, client}
-}
-
-// freeAddress returns a loopback address that was free a moment ago: the server
-// cannot be told to pick one itself.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := client.MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return &s3{"http://" + addr, client}
 }
 
 // config writes a beacon's configuration that relays to the bucket.
