@@ -3,68 +3,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
-	"time"
+
+	"inventorybeacon/cmd/internal/child"
 )
-
-// A program is one that runs.
-type program struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	said tail
-}
-
-// start runs a program; ready gets the first line it prints.
-func start(name string, env []string, args ...string) (p *program, ready <-chan string, err error) {
-	p = &program{cmd: exec.Command(name, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = &p.said
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // whatever becomes of us
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, nil, err
-	}
-	line := make(chan string, 1)
-	go func() {
-		text, _ := bufio.NewReader(out).ReadString('\n')
-		line <- text
-		p.cmd.Wait()
-		close(p.done)
-	}()
-	return p, line, nil
-}
-
-// kill ends a program as a cut of the power does.
-func (p *program) kill() {
-	p.cmd.Process.Signal(syscall.SIGKILL)
-	<-p.done
-}
-
-// running tells whether it has not ended by itself, with what it said if it has.
-func (p *program) running() error {
-	select {
-	case <-p.done:
-		return fmt.Errorf("%s ended by itself:\n%s", p.cmd.Path, p.said.String())
-	default:
-		return nil
-	}
-}
-
-// readyWithin is how long a beacon may take to start on a busy machine.
-const readyWithin = time.Minute
 
 const (
 	// sinkName is what both beacons call their destination.
@@ -88,48 +33,15 @@ func configure(file string, r role, data, above string) error {
 }
 
 // serve starts a beacon and returns where its agents connect.
-func serve(bin string, env []string, r role, dir, data, above string) (*program, *url.URL, error) {
+func serve(bin string, env []string, r role, dir, data, above string) (*child.Program, *url.URL, error) {
 	config := filepath.Join(dir, string(r)+".yaml")
 	if err := configure(config, r, data, above); err != nil {
 		return nil, nil, err
 	}
-	p, ready, err := start(filepath.Join(bin, "beacon"), env,
-		"serve", "--config", config, "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	p, err := child.Start(env, filepath.Join(bin, "beacon"), "serve", "--config", config, "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}
-	select {
-	case line := <-ready:
-		for word := range strings.FieldsSeq(line) {
-			if at, ok := strings.CutPrefix(word, "agents="); ok {
-				u, err := url.Parse(at)
-				return p, u, err
-			}
-		}
-	case <-time.After(readyWithin):
-	}
-	p.kill()
-	return nil, nil, errors.New("the beacon does not serve:\n" + p.said.String())
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-const tailBytes = 16 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
-	t.b = t.b[max(0, len(t.b)-tailBytes):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
+	at, err := p.Agents()
+	return p, at, err
 }

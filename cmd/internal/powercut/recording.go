@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"inventorybeacon/cmd/internal/child"
 	"inventorybeacon/cmd/internal/powercut/cutdisk"
 	"inventorybeacon/uploads/spool/sabotage"
 )
@@ -53,7 +54,7 @@ type site struct {
 	disks    map[role]*cutdisk.Disk
 	doors    map[role]*door
 	servers  map[role]*httptest.Server // the doors'
-	programs map[role]*program
+	programs map[role]*child.Program
 	// restarting is held while the beacon is not to be bothered.
 	restarting sync.Mutex
 }
@@ -63,7 +64,7 @@ func (c *campaign) record(ctx context.Context, shelf *cutdisk.Shelf, fs cutdisk.
 	clock := &cutdisk.Clock{}
 	s := &site{
 		bin: c.bin, dir: dir, shelf: shelf, clock: clock, ledger: newLedger(clock),
-		disks: map[role]*cutdisk.Disk{}, doors: map[role]*door{}, servers: map[role]*httptest.Server{}, programs: map[role]*program{},
+		disks: map[role]*cutdisk.Disk{}, doors: map[role]*door{}, servers: map[role]*httptest.Server{}, programs: map[role]*child.Program{},
 	}
 	if c.sabotage != "" {
 		s.env = []string{sabotage.Variable + "=" + c.sabotage}
@@ -135,7 +136,7 @@ const relayedDir = "relayed"
 func (s *site) upload(r role) string { return s.servers[r].URL + "/ManageSoftRL" }
 
 func (s *site) runAgent() error {
-	p, _, err := start(filepath.Join(s.bin, "beacon-agent"), s.env,
+	p, err := child.Start(s.env, filepath.Join(s.bin, "beacon-agent"),
 		"run", "--beacon", s.servers[beacon].URL, "--data", s.data(agent), "--name", "device")
 	if err != nil {
 		return fmt.Errorf("start the agent: %w", err)
@@ -164,7 +165,7 @@ func (s *site) work(ctx context.Context, seed uint64) error {
 	restarted := false
 	for s.progress() < 1 && time.Now().Before(deadline) {
 		for _, p := range s.programs {
-			if err := p.running(); err != nil {
+			if err := p.Ended(); err != nil {
 				return err
 			}
 		}
@@ -189,7 +190,7 @@ func (s *site) work(ctx context.Context, seed uint64) error {
 func (s *site) restart(r role) error {
 	s.restarting.Lock()
 	defer s.restarting.Unlock()
-	s.programs[r].kill()
+	s.programs[r].Kill()
 	return s.serve(r)
 }
 
@@ -206,7 +207,7 @@ func (s *site) progress() float64 {
 // close ends everything; what it still writes is not recorded.
 func (s *site) close() error {
 	for _, p := range s.programs {
-		p.kill()
+		p.Kill()
 	}
 	for _, server := range s.servers {
 		server.CloseClientConnections()

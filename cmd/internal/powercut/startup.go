@@ -28,7 +28,7 @@ func (c *campaign) startOn(ctx context.Context, dir string, q question) (a answe
 		a.fault("it does not start again: %v", err)
 		return a
 	}
-	defer p.kill()
+	defer p.Kill()
 	client := newClient()
 	defer client.CloseIdleConnections()
 	for _, f := range q.Claims[max(0, len(q.Claims)-asked):] {

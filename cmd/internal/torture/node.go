@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"inventorybeacon/beacon/desk"
+	"inventorybeacon/cmd/internal/child"
 	"inventorybeacon/uploads/backoff"
 )
 
@@ -25,7 +26,7 @@ type node struct {
 	line              *line
 
 	mu      sync.Mutex
-	program *program
+	program *child.Program
 	at      string // where it serves
 }
 
@@ -74,8 +75,8 @@ func (n *node) direct() string {
 	return "http://" + n.at + "/ManageSoftRL"
 }
 
-func (n *node) start() (*program, error) {
-	return start(n.env, n.binary, "serve", "--config", n.config(), "--data", n.data(), "--admin", "127.0.0.1:0")
+func (n *node) start() (*child.Program, error) {
+	return child.Start(n.env, n.binary, "serve", "--config", n.config(), "--data", n.data(), "--admin", "127.0.0.1:0")
 }
 
 // up starts the beacon and leads its line to it.
@@ -84,14 +85,14 @@ func (n *node) up() error {
 	if err != nil {
 		return err
 	}
-	at, err := p.address()
+	at, err := p.Agents()
 	if err != nil {
 		return err
 	}
-	n.line.lead(at)
+	n.line.lead(at.Host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.program, n.at = p, at
+	n.program, n.at = p, at.Host
 	return nil
 }
 
@@ -100,10 +101,10 @@ func (n *node) up() error {
 func (n *node) kill() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err := n.program.ended(); err != nil && len(n.env) == 0 {
+	if err := n.program.Ended(); err != nil && len(n.env) == 0 {
 		return err
 	}
-	n.program.kill()
+	n.program.Kill()
 	return nil
 }
 
@@ -114,11 +115,11 @@ func (n *node) stumble(ctx context.Context, after time.Duration) error {
 		return err
 	}
 	backoff.Sleep(ctx, after)
-	defer p.kill()
+	defer p.Kill()
 	if len(n.env) > 0 {
 		return nil
 	}
-	return p.ended()
+	return p.Ended()
 }
 
 func (n *node) close() {
@@ -126,7 +127,7 @@ func (n *node) close() {
 		n.line.close()
 	}
 	if n.program != nil {
-		n.program.kill()
+		n.program.Kill()
 	}
 }
 

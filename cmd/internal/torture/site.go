@@ -216,7 +216,7 @@ func (s *site) drain(ctx context.Context) error {
 			}
 			if time.Now().After(deadline) {
 				st, err := n.status(ctx)
-				return fmt.Errorf("%s still holds files after %v: %+v, %w\n%s", n.name, drainWithin, st, err, n.program.said.String())
+				return fmt.Errorf("%s still holds files after %v: %+v, %w\n%s", n.name, drainWithin, st, err, &n.program.Said)
 			}
 			if !backoff.Sleep(ctx, drainPace) {
 				return ctx.Err()

@@ -21,6 +21,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"inventorybeacon/cmd/internal/child"
 	"inventorybeacon/uploads/backoff"
 )
 
@@ -32,7 +33,7 @@ const (
 
 // A store is a real S3 server, and a proxy before it with faults.
 type store struct {
-	server *program
+	server *child.Program
 	client *minio.Client // past the proxy
 	front  *http.Server
 	url    string // of the proxy
@@ -65,18 +66,18 @@ func openStore(ctx context.Context, program, dir string, l *ledger) (*store, err
 		return nil, err
 	}
 	s := &store{ledger: l}
-	if s.server, err = start(nil, program, "--port", address, "--access", accessKey, "--secret", secretKey, "--quiet", "posix", dir); err != nil {
+	if s.server, err = child.Start(nil, program, "--port", address, "--access", accessKey, "--secret", secretKey, "--quiet", "posix", dir); err != nil {
 		return nil, err
 	}
 	if s.client, err = minio.New(address, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, "")}); err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(readyWithin); ; {
+	for deadline := time.Now().Add(child.ReadyWithin); ; {
 		err := s.client.MakeBucket(ctx, bucket, minio.MakeBucketOptions{})
 		if err == nil {
 			break
 		}
-		if ended := s.server.ended(); ended != nil || time.Now().After(deadline) || !backoff.Sleep(ctx, 50*time.Millisecond) {
+		if ended := s.server.Ended(); ended != nil || time.Now().After(deadline) || !backoff.Sleep(ctx, 50*time.Millisecond) {
 			return nil, errors.Join(err, ended)
 		}
 	}
@@ -107,7 +108,7 @@ func (s *store) close() {
 	if s.front != nil {
 		s.front.Close()
 	}
-	s.server.kill()
+	s.server.Kill()
 }
 
 // hold has the objects of the ward wait; release lets them go.
