@@ -87,7 +87,7 @@ func slowDestination(t *testing.T, d *Destination) {
 	connected(t, d)
 	p := Parcel(t, "Inventories", "PC1 at 20261122T093000.ndi.gz", Noise(12<<20, 1))
 	s := d.Open(t)
-	d.Proxy.Set(Fault{BytesPerSecond: 3 << 20})
+	d.Proxy.Set(Fault{BytesPerSecond: 5 << 19})
 	start := time.Now()
 	deliver(t, d, s, p)
 	if took := time.Since(start); took < Limits.Idle {

@@ -17,7 +17,7 @@ import (
 
 // Limits are what sinks under test are opened with, so that a hanging
 // destination costs a test seconds and not minutes.
-var Limits = stall.Limits{Idle: 2 * time.Second, Answer: 4 * time.Second}
+var Limits = stall.Limits{Idle: 3 * time.Second, Answer: 6 * time.Second}
 
 // A Holding is one file that a destination holds, complete and under its name.
 type Holding struct {
