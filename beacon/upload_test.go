@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -247,9 +248,15 @@ func TestInventoryOfAnOldAgentNamesItsDomain(t *testing.T) {
 	ndi := func(machine, scope string) string {
 		return fmt.Sprintf(`<?xml version="1.0"?><Inventory MachineName=%q Scope=%q>%s</Inventory>`, machine, scope, strings.Repeat("<Hardware/>", 2000))
 	}
+	late := func(pad string) string {
+		return strings.Replace(ndi("pc1", "example.com"), "Scope", fmt.Sprintf("Pad=%q Scope", pad), 1)
+	}
 	for _, tt := range []struct {
 		name, file, body, header, domain string
 	}{
+		{"late in a long start tag", "PC1 at 20261122T101112.ndi", late(strings.Repeat("x", 700)), "", "example.com"},
+		{"behind a comment", "PC1 at 20261122T101112.ndi", "<!--" + strings.Repeat("x", 700) + "-->" + ndi("pc1", "example.com"), "", "example.com"},
+		{"late in a compressed one", "PC1 at 20261122T101112.ndi.gz", zipped(late(scrambled(2000))), "", "example.com"},
 		{"named", "PC1 at 20261122T101112.ndi", ndi("pc1", "example.com"), "", "example.com"},
 		{"of another machine", "PC1 at 20261122T101112.ndi", ndi("pc2", "example.com"), "", ""},
 		{"a domain that is none", "PC1 at 20261122T101112.ndi", ndi("pc1", "../x"), "", ""},
@@ -339,4 +346,14 @@ func TestAnswerHasItsTimeAfterTheBody(t *testing.T) {
 	if len(w.set) != 2 || !w.set[0].IsZero() || time.Until(w.set[1]) <= 0 || w.Code != 200 {
 		t.Errorf("%d, deadlines %v", w.Code, w.set)
 	}
+}
+
+// scrambled is text that does not compress well.
+func scrambled(n int) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('a' + r.IntN(26))
+	}
+	return string(b)
 }

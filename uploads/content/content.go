@@ -66,7 +66,7 @@ func Words(err error) string {
 }
 
 // Head judges the first bytes of a file; whole says that there are no more. It
-// returns what the root element of a document says, if there is one, and an
+// returns what the root element of a document says, if all of its start tag is there, and an
 // error matching [uploads.ErrContent] if the file can only be bad. What shows
 // later is left to [Check].
 func Head(name uploads.Name, head []byte, whole bool) (document.Root, error) {
@@ -75,7 +75,7 @@ func Head(name uploads.Name, head []byte, whole bool) (document.Root, error) {
 	}
 	root, err := begin(name, head)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
+		root, err = document.Root{}, nil // half a start tag says nothing
 		if whole {
 			err = found("it ends before it has begun")
 		}
