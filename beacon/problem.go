@@ -86,6 +86,20 @@ var words = map[problem.Code]string{
 	problem.Loop:      "this file has been here before, or at a beacon of the same name, or has passed too many",
 }
 
+// quotaWords are for a sender that alone has as much here as it may have.
+const quotaWords = "as much of this sender waits here as may; come back later"
+
+// detail is what a sender is told.
+func detail(code problem.Code, err error) string {
+	if v, ok := errors.AsType[*verdict](err); ok && (v.reason == admission.QuotaFiles || v.reason == admission.QuotaBytes) {
+		return quotaWords
+	}
+	if w, known := words[code]; known {
+		return w
+	}
+	return err.Error()
+}
+
 // A verdict is an error with more to its answer than the table says.
 type verdict struct {
 	err    error
@@ -200,10 +214,6 @@ func shorten(s string) string { return s[:min(len(s), maxLogged)] }
 
 // say writes the problem document (RFC 9457).
 func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, err error) {
-	detail, known := words[code]
-	if !known {
-		detail = err.Error()
-	}
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	h["Content-Type"] = []string{problem.MediaType}
@@ -211,7 +221,7 @@ func say(w http.ResponseWriter, r *http.Request, status int, code problem.Code, 
 	if v, ok := errors.AsType[*verdict](err); ok {
 		v.headers(h)
 	}
-	body := encoded(problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}, err)
+	body := encoded(problem.Document{Status: status, Code: code, Title: http.StatusText(status), Detail: detail(code, err)}, err)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if brings(r.Method) && r.ProtoMajor == 1 {
 		// Else the server would read the body first, and only then answer.
