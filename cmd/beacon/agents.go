@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +22,8 @@ const agentsLong = `List the devices that report here or to a beacon below; with
 domain or address holds it.
 
 HEARD BY is the beacon that heard the device last, and AS OF how old that beacon's
-word is: what happened since is not known here.
+word is: what happened since is not known here. UPLOADS and BYTES are of files that
+came here: of a device that only other beacons told of, they are not known.
 
 With --late or --never the devices that "beacon agents expect" named, or, where it
 named none, those that are known, are grouped by why they have not reported.`
@@ -87,7 +87,7 @@ func agentsTable(rows []catalogue.Device, now time.Time) cli.Table {
 		t.Rows = append(t.Rows, []string{
 			deviceName(d.Domain, d.Name), cli.Ago(d.LastSeen, now), dash(c.Address), dash(c.Version),
 			known(c.Revision > 0, c.Revision), known(c.Spool >= 0, c.Spool),
-			strconv.FormatInt(d.Uploads, 10), cli.Size(d.Bytes), heardBy(d), asOf(d.Heard, now), note,
+			known(!d.OnlyTold(), d.Uploads), known(!d.OnlyTold(), cli.Size(d.Bytes)), heardBy(d), asOf(d.Heard, now), note,
 		})
 	}
 	return t
@@ -164,7 +164,7 @@ func deviceFacts(d catalogue.Device, now time.Time) facts {
 	f := facts{
 		{"device", deviceName(d.Domain, d.Name)}, {"clone", d.CloneDetail},
 		{"first seen", cli.When(d.FirstSeen)}, {"last seen", fmt.Sprintf("%s (%s)", cli.When(d.LastSeen), cli.Ago(d.LastSeen, now))},
-		{"uploads", fmt.Sprintf("%d, %s", d.Uploads, cli.Size(d.Bytes))},
+		{"uploads", known(!d.OnlyTold(), fmt.Sprintf("%d, %s", d.Uploads, cli.Size(d.Bytes)))},
 	}
 	for _, k := range d.Kinds {
 		f = append(f, fact{k.Kind, fmt.Sprintf("%d, %s, last %s", k.Uploads, cli.Size(k.Bytes), cli.When(k.Last))})

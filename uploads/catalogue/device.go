@@ -30,6 +30,10 @@ type Device struct {
 	CloneDetail string `json:"clone_detail,omitempty"`
 }
 
+// OnlyTold reports whether all that is known of it is what other beacons said: no
+// file of it came here, and it did not call.
+func (d Device) OnlyTold() bool { return d.Uploads == 0 && len(d.Contacts) == 0 && len(d.Told) > 0 }
+
 // Latest returns the contact that was last heard of, or a zero Contact.
 func (d Device) Latest() Contact {
 	if len(d.Contacts) == 0 {

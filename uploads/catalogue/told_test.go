@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,31 @@ func TestToldStrangerIsNoDevice(t *testing.T) {
 	}
 	if v := tr.Verdict(now.Add(3 * time.Hour)); v.Code != DarkBeacon || !strings.Contains(v.Text, "What it knew then") {
 		t.Errorf("three hours later: %+v", v)
+	}
+}
+
+// A device that sent files to another beacon, which told of them, is listed here; that
+// nothing came here is not its silence.
+func TestTraceOfToldDeviceNamesItsBeacon(t *testing.T) {
+	c := fresh(t, Options{})
+	now := time.Now().UTC()
+	leaf := Teller{Beacon: "leaf", Child: "leaf"}
+	for name, kind := range map[string]string{"ws1": inventories, "ws2": "Logs"} {
+		tells(t, c, leaf, now, fleet.Device{Name: name, Domain: "EXAMPLE", Seen: now, Uploads: map[string]time.Time{kind: now}})
+		tr, err := c.Trace(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := tr.Verdict(now)
+		if v.Code != Elsewhere || !strings.Contains(v.Text, "leaf") || !strings.Contains(v.Text, kind) || !strings.Contains(v.Do, "on leaf") {
+			t.Errorf("%s: %+v", name, v)
+		}
+		if said := slices.Contains(v.Notes, "it never sent an inventory"); said != (kind == "Logs") {
+			t.Errorf("%s: %q", name, v.Notes)
+		}
+		if v := tr.Verdict(now.Add(3 * time.Hour)); v.Code != DarkBeacon {
+			t.Errorf("%s three hours later: %+v", name, v)
+		}
 	}
 }
 

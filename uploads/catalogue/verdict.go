@@ -254,7 +254,7 @@ func (t Trace) notes(d Device, v Verdict, now time.Time) (notes []string) {
 	if n := len(t.Losses); n > 0 && v.Code != WasLost && v.Code != Rejected {
 		notes = append(notes, fmt.Sprintf("%d of its files were lost or refused; the last, %s, %s", n, t.Losses[0].Name, ago(t.Losses[0].At, now)))
 	}
-	if !slices.ContainsFunc(d.Kinds, func(a Activity) bool { return a.Kind == "Inventories" }) {
+	if !t.inventoried(d) {
 		notes = append(notes, "it never sent an inventory")
 	}
 	if len(d.Contacts) == 0 && len(t.Told) > 0 {
@@ -264,6 +264,12 @@ func (t Trace) notes(d Device, v Verdict, now time.Time) (notes []string) {
 		return append(notes, "it was not heard directly since "+stamp(t.Since)+": what is known comes from its files")
 	}
 	return append(notes, t.contactNotes(d.Latest(), d.lastUpload())...)
+}
+
+// inventoried reports whether an inventory was ever accepted, here or elsewhere.
+func (t Trace) inventoried(d Device) bool {
+	return slices.ContainsFunc(d.Kinds, func(a Activity) bool { return a.Kind == inventories }) ||
+		slices.ContainsFunc(t.Told, func(k Told) bool { return !k.Uploads[inventories].IsZero() })
 }
 
 // lastUpload is when the newest file of any kind was accepted.

@@ -34,12 +34,11 @@ func (t Trace) withWords(v Verdict, now time.Time) Verdict {
 	}
 	k := t.Told[0]
 	who := uploads.Device{Domain: k.Domain, Name: k.Name}.String()
-	heardHere := len(t.Strangers) > 0 || len(t.Devices) > 0
 	switch {
 	case t.refusedBelow(k):
 		v.Code, v.Do = Refused, remedy(k.Refusal)
 		v.Text = fmt.Sprintf("%s: its last upload was turned away by the beacon %s: %s.", who, k.Beacon, k.Refusal.refused(now))
-	case !heardHere || v.Code == OnlyPolls && len(k.Uploads) > 0:
+	case !t.heardHere() || v.Code == OnlyPolls && len(k.Uploads) > 0:
 		v = elsewhere(v, k, who, now)
 	}
 	w, known := t.word(k)
@@ -50,6 +49,12 @@ func (t Trace) withWords(v Verdict, now time.Time) Verdict {
 		v.Do = fmt.Sprintf("Look at the beacon %s: does it run, and can it reach the beacon above it (%s)? Run `beacon status` there.", k.Beacon, w.Child)
 	}
 	return t.wordNotes(v, k, w, known && w.Silent(now), now)
+}
+
+// heardHere reports whether this beacon knows the device from more than what others
+// told, which alone makes a device, too.
+func (t Trace) heardHere() bool {
+	return len(t.Strangers) > 0 || slices.ContainsFunc(t.Devices, func(d Device) bool { return !d.OnlyTold() })
 }
 
 // elsewhere is about a device that only others know.

@@ -90,6 +90,9 @@ func TestFleetStatusOfStore(t *testing.T) {
 		v := told[desk.Traced](t, centre, "trace", "ws2").Verdict
 		return v.Code == catalogue.Elsewhere && strings.Contains(v.Text, "leaf")
 	})
+	if v := told[desk.Traced](t, centre, "trace", "ws1").Verdict; v.Code != catalogue.Elsewhere || !strings.Contains(v.Text, "the beacon leaf hears it") || !strings.Contains(v.Text, "Logs") {
+		t.Errorf("the trace of who uploaded to the leaf: %+v", v)
+	}
 	late := map[string]catalogue.Late{}
 	list := filepath.Join(t.TempDir(), "expected.csv")
 	if err := os.WriteFile(list, []byte("name,domain\nws1\nws2,EXAMPLE\nws3\n"), 0o600); err != nil {
