@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 
 	"inventorybeacon/beacon"
 	"inventorybeacon/beacon/config"
+	"inventorybeacon/beacon/control"
 	"inventorybeacon/cmd/internal/cli"
 	"inventorybeacon/uploads"
 )
@@ -17,7 +20,12 @@ const doctorLong = `Try what the beacon needs: room and the right to write in it
 each destination of the relay. A bucket is tried with a write, a read, a write
 that must not replace, and a delete; a folder with a file that is synced and
 removed; a beacon above with a request; a bucket that fleet status is read from
-with a listing and a read. It may run beside a running beacon.
+with a listing and a read.
+
+Without --config a beacon that runs on the data directory is asked to try what it
+was started with, whatever its file says by now; if none runs there, the
+environment and the defaults are tried. With --config that file is tried, which may
+be done beside a running beacon.
 
 It exits with 1 if something that is needed does not work.`
 
@@ -26,15 +34,10 @@ func doctorCommand(o *operator) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Try the disk and every destination, and say what to do", Long: doctorLong, Args: cli.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var f config.Flags
-			if cmd.Flags().Changed("data") {
-				f.Data = o.data
-			}
-			c, _, err := config.Load(config.Sources{File: file, Environ: os.Environ(), Flags: f})
+			d, err := examine(cmd, o, file)
 			if err != nil {
 				return err
 			}
-			d := diagnose(beacon.Examine(cmd.Context(), c))
 			if err := o.print(cmd, d, func() error { return d.write(cmd.OutOrStdout()) }); err != nil {
 				return err
 			}
@@ -48,9 +51,45 @@ func doctorCommand(o *operator) *cobra.Command {
 	return cmd
 }
 
+// examineCall is the control call by which a running beacon tries what it needs: it
+// alone knows the flags and variables it was started with, and has its user's rights.
+const examineCall = "doctor"
+
+// examined makes the call available.
+func examined(s *control.Server, c *config.Config) {
+	control.Handle(s, examineCall, func(ctx context.Context, _ struct{}) (diagnosis, error) {
+		d := diagnose(beacon.Examine(ctx, c))
+		d.Running = true
+		return d, nil
+	})
+}
+
+// examine tries what the running beacon needs, unless a file is given or none runs.
+func examine(cmd *cobra.Command, o *operator, file string) (diagnosis, error) {
+	if file == "" {
+		d, err := control.Call[struct{}, diagnosis](cmd.Context(), control.NewClient(o.data), examineCall, struct{}{})
+		switch {
+		case err == nil:
+			return d, nil
+		case !errors.Is(err, control.ErrNotRunning):
+			return diagnosis{}, fmt.Errorf("ask the running beacon what to try: %w: or name its configuration with --config FILE", err)
+		}
+	}
+	var f config.Flags
+	if cmd.Flags().Changed("data") {
+		f.Data = o.data
+	}
+	c, _, err := config.Load(config.Sources{File: file, Environ: os.Environ(), Flags: f})
+	if err != nil {
+		return diagnosis{}, err
+	}
+	return diagnose(beacon.Examine(cmd.Context(), c)), nil
+}
+
 // A diagnosis is everything that was tried.
 type diagnosis struct {
 	OK       bool      `json:"ok"`
+	Running  bool      `json:"running,omitempty"` // the running beacon tried it
 	Findings []finding `json:"findings"`
 }
 
@@ -87,6 +126,9 @@ func found(part string, f uploads.Finding) finding {
 }
 
 func (d diagnosis) write(w io.Writer) error {
+	if d.Running {
+		fmt.Fprintln(w, "tried by the running beacon, with what it was started with")
+	}
 	part := ""
 	for _, f := range d.Findings {
 		if f.Part != part {

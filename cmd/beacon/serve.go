@@ -59,7 +59,10 @@ func serve(cmd *cobra.Command, c *config.Config, unknown []string) error {
 	}
 	b, err := beacon.Open(cmd.Context(), beacon.Options{
 		Config: c, Log: log,
-		Calls: func(s *control.Server, b *beacon.Beacon) { desk.New(parts(b, c)).Register(s) },
+		Calls: func(s *control.Server, b *beacon.Beacon) {
+			desk.New(parts(b, c)).Register(s)
+			examined(s, c)
+		},
 		Ready: func(a beacon.Addresses) { fmt.Fprintln(cmd.OutOrStdout(), readyLine(a)) },
 	})
 	if err != nil {
