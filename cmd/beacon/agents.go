@@ -37,8 +37,11 @@ func agentsList(o *operator) *cobra.Command {
 		Use: "list [TEXT]", Short: "List the devices that report here or to a beacon below", Args: cli.Args(cobra.MaximumNArgs(1)),
 		Long: agentsLong,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.Limit < 1 || silent < 0 {
+				return cli.Usagef("--silent and --limit must be more than nothing")
+			}
 			if late.asked(cmd) {
-				return late.list(cmd, o, args)
+				return late.list(cmd, o, args, f.Limit)
 			}
 			if len(args) > 0 {
 				f.Text = args[0]
@@ -60,7 +63,7 @@ func agentsList(o *operator) *cobra.Command {
 	cmd.Flags().StringVar(&order, "order", string(catalogue.ByName), "sort by name, seen, silent or bytes")
 	cmd.Flags().DurationVar(&silent, "silent", 0, "only those not heard of for this long, for example 48h")
 	cmd.Flags().BoolVar(&f.Clones, "clones", false, "only names or identities that two machines seem to share")
-	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print")
+	cmd.Flags().IntVar(&f.Limit, "limit", catalogue.DefaultLimit, "the most rows to print; with --late or --never, of each cause")
 	late.flags(cmd)
 	return cmd
 }

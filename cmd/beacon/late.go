@@ -31,13 +31,16 @@ func (l *lateness) flags(cmd *cobra.Command) {
 
 func (l *lateness) asked(cmd *cobra.Command) bool { return l.never || cmd.Flags().Changed("late") }
 
-func (l *lateness) list(cmd *cobra.Command, o *operator, args []string) error {
+func (l *lateness) list(cmd *cobra.Command, o *operator, args []string, limit int) error {
 	if len(args) > 0 { // --late 48h
 		d, err := time.ParseDuration(args[0])
 		if err != nil || !cmd.Flags().Changed("late") {
 			return cli.Usagef("%q is no time such as 48h; --late and --never take no TEXT", args[0])
 		}
 		l.while = d
+	}
+	if l.never && cmd.Flags().Changed("late") {
+		return cli.Usagef("--late and --never exclude each other: --late lists those never heard of, too")
 	}
 	if cmd.Flags().Changed("late") && l.while <= 0 {
 		return cli.Usagef("--late must be more than nothing")
@@ -57,8 +60,29 @@ func (l *lateness) list(cmd *cobra.Command, o *operator, args []string) error {
 	slices.SortFunc(late, func(a, b catalogue.Late) int {
 		return strings.Compare(strings.ToLower(a.Domain+"/"+a.Name), strings.ToLower(b.Domain+"/"+b.Name))
 	})
-	return o.print(cmd, late, func() error { return writeLate(cmd.OutOrStdout(), late, time.Now()) })
+	most := lateNames
+	if cmd.Flags().Changed("limit") {
+		most = limit
+	}
+	return o.print(cmd, lateRows(cmd, late, limit), func() error { return writeLate(cmd.OutOrStdout(), late, most, time.Now()) })
 }
+
+// lateRows are all, or so many of each cause if a limit was given.
+func lateRows(cmd *cobra.Command, late []catalogue.Late, limit int) []catalogue.Late {
+	if !cmd.Flags().Changed("limit") {
+		return late
+	}
+	rows, of := []catalogue.Late{}, map[string]int{}
+	for _, l := range late {
+		if of[lateTitle(l)]++; of[lateTitle(l)] <= limit {
+			rows = append(rows, l)
+		}
+	}
+	return rows
+}
+
+// lateTitle is the cause, and the refusal's code if that is the cause.
+func lateTitle(l catalogue.Late) string { return strings.TrimSpace(string(l.Cause) + " " + l.Code) }
 
 // causeTexts say what a cause means, and what to do.
 var causeTexts = map[catalogue.Cause]string{
@@ -71,10 +95,10 @@ var causeTexts = map[catalogue.Cause]string{
 	catalogue.CauseStopped:   "stopped calling: is the machine on?",
 }
 
-// lateNames is how many of a group are named; --json names all.
+// lateNames is how many of a group are named without --limit; --json names all.
 const lateNames = 20
 
-func writeLate(w io.Writer, late []catalogue.Late, now time.Time) error {
+func writeLate(w io.Writer, late []catalogue.Late, most int, now time.Time) error {
 	if len(late) == 0 {
 		_, err := fmt.Fprintln(w, "nobody is late")
 		return err
@@ -86,7 +110,7 @@ func writeLate(w io.Writer, late []catalogue.Late, now time.Time) error {
 			if l.Cause != cause {
 				continue
 			}
-			title := strings.TrimSpace(string(cause) + " " + l.Code)
+			title := lateTitle(l)
 			if groups[title] == nil {
 				order = append(order, title)
 			}
@@ -102,11 +126,11 @@ func writeLate(w io.Writer, late []catalogue.Late, now time.Time) error {
 	}
 	for _, title := range order {
 		fmt.Fprintf(w, "\n%s (%d)\n", cli.Printable(title), len(groups[title]))
-		if err := lateTable(groups[title], now).Write(w); err != nil {
+		if err := lateTable(groups[title][:min(len(groups[title]), most)], now).Write(w); err != nil {
 			return err
 		}
-		if more := len(groups[title]) - lateNames; more > 0 {
-			fmt.Fprintf(w, "and %d more; --json names all\n", more)
+		if more := len(groups[title]) - most; more > 0 {
+			fmt.Fprintf(w, "and %d more: --limit %d names them\n", more, len(groups[title]))
 		}
 	}
 	return nil
@@ -114,7 +138,7 @@ func writeLate(w io.Writer, late []catalogue.Late, now time.Time) error {
 
 func lateTable(group []catalogue.Late, now time.Time) cli.Table {
 	t := cli.Table{Header: []string{"DEVICE", "LAST SEEN", "LAST INVENTORY", "HEARD BY", "AS OF"}}
-	for _, l := range group[:min(len(group), lateNames)] {
+	for _, l := range group {
 		heard := "-"
 		if l.Beacon != "" {
 			heard = asOf(l.Heard, now)
