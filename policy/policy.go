@@ -51,7 +51,7 @@ type Revision struct {
 	Publisher string    `json:"publisher"` // made once, at random
 	Epoch     uint64    `json:"epoch"`
 	Number    uint64    `json:"number"` // zero: nothing was ever published
-	Created   time.Time `json:"created"`
+	Created   time.Time `json:"created,omitzero"`
 	By        string    `json:"by,omitzero"` // who or what published it
 	Comment   string    `json:"comment,omitzero"`
 }

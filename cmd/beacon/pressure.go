@@ -39,8 +39,12 @@ func pressureProblems(p admission.Pressure) (out []string) {
 		out = append(out, "every connection is taken: new ones are closed; raise limits.connections if these are agents")
 	}
 	if n := p.WaitingAll(); n > 0 {
-		out = append(out, fmt.Sprintf("more comes than is taken at once: %s (%d inventory, %d usage, %d logs) were told to come back, %.0f a second, the last in %v",
-			cli.Count(n, "sender"), p.Waiting["inventory"], p.Waiting["usage"], p.Waiting["logs"], p.Rate, p.Drained.Round(time.Second)))
+		were := "were"
+		if n == 1 {
+			were = "was"
+		}
+		out = append(out, fmt.Sprintf("%s (%d inventory, %d usage, %d logs) %s turned away by a limit and told to come back, the last in %v; beacon_admission_refused_total counts by which limit",
+			cli.Count(n, "sender"), p.Waiting["inventory"], p.Waiting["usage"], p.Waiting["logs"], were, p.Drained.Round(time.Second)))
 	}
 	return out
 }

@@ -58,7 +58,7 @@ type Contact struct {
 	Name    string `json:"name"`
 	AgentID string `json:"agent_id,omitempty"`
 
-	FirstSeen time.Time `json:"first_seen"`
+	FirstSeen time.Time `json:"first_seen,omitzero"`
 	LastSeen  time.Time `json:"last_seen"`
 	Requests  int64     `json:"requests"`
 	Address   string    `json:"address"`
