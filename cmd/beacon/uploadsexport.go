@@ -27,7 +27,8 @@ The files stay here, and go on by the relay if there is one: the receipts are th
 same, and nothing is stored twice. The import writes an acknowledgement. Import that
 here, and the files it names are delivered.
 
-With - for FILE the archive goes to stdout.`
+If nothing waits, no FILE is written, which is said and is no failure. With - for
+FILE the archive goes to stdout, whether there is a file in it or not.`
 
 func uploadsExport(o *operator) *cobra.Command {
 	var in desk.Export
@@ -51,12 +52,14 @@ func uploadsExport(o *operator) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if a.Manifest.Files == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "no file to export: %s was not written\n", args[0])
+			}
 			return o.print(cmd, exported{args[0], a.Header.Beacon, a.Manifest.Files, a.Manifest.Bytes}, func() error {
-				said := fmt.Sprintf("%s: %s, %s\n", args[0], cli.Count(a.Manifest.Files, "file"), cli.Size(a.Manifest.Bytes))
 				if a.Manifest.Files == 0 {
-					said = "no file to export: nothing was written\n"
+					return nil
 				}
-				_, err := io.WriteString(cmd.OutOrStdout(), said)
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s\n", args[0], cli.Count(a.Manifest.Files, "file"), cli.Size(a.Manifest.Bytes))
 				return err
 			})
 		},
