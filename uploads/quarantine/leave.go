@@ -31,7 +31,7 @@ func (s *Store) Release(id, by string, accept func(Entry, uploads.Body) error) e
 	if err := errors.Join(accept(e, body), body.Close()); err != nil {
 		return fmt.Errorf("release %s: %w", id, err)
 	}
-	if err := s.forget(id); err != nil {
+	if err := s.forget(e); err != nil {
 		return fmt.Errorf("release %s: it is released, and still in quarantine: %w", id, err)
 	}
 	s.note(e, Departure{How: LeftReleased, By: by})
@@ -53,23 +53,40 @@ func (s *Store) note(e Entry, d Departure) {
 func (s *Store) Forget(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.here(id); err != nil {
+	e, err := s.here(id)
+	if err != nil {
 		return err
 	}
-	if err := s.forget(id); err != nil {
+	if err := s.forget(e); err != nil {
 		return fmt.Errorf("forget %s: %w", id, err)
 	}
 	return nil
 }
 
 // forget removes the sidecar first: a body alone is removed by the next Open.
-func (s *Store) forget(id string) error {
-	if err := s.root.Remove(id + sidecarSuffix); err != nil {
+func (s *Store) forget(e Entry) error {
+	if err := s.unwrite(e); err != nil {
 		return err
 	}
-	s.bytes -= s.files[id].size
-	delete(s.files, id)
-	return errors.Join(durablefile.SyncDir(s.root, "."), s.root.Remove(id+bodySuffix))
+	s.bytes -= s.files[e.ID].size
+	delete(s.files, e.ID)
+	return errors.Join(durablefile.SyncDir(s.root, "."), s.root.Remove(e.ID+bodySuffix))
+}
+
+// unwrite puts the sidecar of the stay before this one in its place, if there is
+// one: that somebody dropped the file then stays on record.
+func (s *Store) unwrite(e Entry) error {
+	n := len(e.Earlier)
+	if n == 0 || e.Earlier[n-1].Left == nil {
+		return s.root.Remove(e.ID + sidecarSuffix)
+	}
+	former := e.Earlier[n-1]
+	former.Earlier = e.Earlier[:n-1]
+	if err := s.write(former); err != nil {
+		return err
+	}
+	s.left[e.ID] = brief{at: former.Left.At}
+	return nil
 }
 
 // here returns an entry whose body is here.

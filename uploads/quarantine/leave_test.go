@@ -200,3 +200,76 @@ func TestOldLeaveByAge(t *testing.T) {
 		}
 	})
 }
+
+// How a file left stays on record although the same bytes come again, and when
+// they leave by another way.
+func TestFormerStaysAreOnRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := open(t, dir)
+		stay := func(by string) (id string) {
+			time.Sleep(time.Second)
+			id = keep(t, s, 1, 5)
+			if by == "" {
+				return id
+			}
+			if err := s.Drop(id, by); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		who := func(s *quarantine.Store) (out []string) {
+			entries, err := s.List(true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				out = append(out, e.Left.By)
+			}
+			return out
+		}
+		stay("bob")
+		stay("eve")
+		id := stay("")
+		for _, s := range []*quarantine.Store{s, open(t, dir)} {
+			if got := who(s); !slices.Equal(got, []string{"eve", "bob"}) || !slices.Equal(ids(t, s, false), []string{id}) {
+				t.Errorf("%q left", got)
+			}
+		}
+		if err := s.Forget(id); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*quarantine.Store{s, open(t, dir)} {
+			if got := who(s); !slices.Equal(got, []string{"eve", "bob"}) || len(ids(t, s, false)) > 0 || s.Usage().Files > 0 {
+				t.Errorf("%q left, once it was released", got)
+			}
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*.body")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		for i := range 12 {
+			stay(fmt.Sprint(i))
+		}
+		if got := who(s); len(got) != 10 || got[0] != "11" || got[9] != "2" {
+			t.Errorf("%q left; want the last ten", got)
+		}
+		stay("")
+		if r, err := s.Record(); err != nil || len(r.Left[id]) != 10 || r.Left[id][9].Left.By != "11" || r.Here[id].IsZero() {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// What cannot be read may be here.
+func TestRecordHasWhatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	id := keep(t, s, 1, 5)
+	if err := os.WriteFile(filepath.Join(dir, id+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Record()
+	if since, here := r.Here[id]; err != nil || !here || !since.IsZero() || len(r.Left) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -15,34 +15,50 @@ import (
 )
 
 // List returns the entries whose bodies are here, the latest first; left asks for
-// those whose are not instead. Sidecars that cannot be read are left out of the
-// list and named in the error.
+// the stays that ended instead, of which one file may have several. Sidecars that
+// cannot be read are left out of the list and named in the error.
 func (s *Store) List(left bool) ([]Entry, error) {
-	all, err := s.entries()
-	all = slices.DeleteFunc(all, func(e Entry) bool { return (e.Left != nil) != left })
+	entries, err := s.entries()
+	var all []Entry
+	for _, e := range entries {
+		if left {
+			all = append(all, e.departures()...)
+		} else if e.Left == nil {
+			all = append(all, e)
+		}
+	}
 	slices.SortFunc(all, func(a, b Entry) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.ID, b.ID)) })
 	return all, err
 }
 
 func (s *Store) entries() (out []Entry, err error) {
+	var errs []error
+	err = s.sidecars(func(_ string, e Entry, err error) {
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			out = append(out, e)
+		}
+	})
+	return out, errors.Join(err, errors.Join(errs...))
+}
+
+// sidecars reads all there are.
+func (s *Store) sidecars(each func(id string, e Entry, err error)) error {
 	names, err := fs.ReadDir(s.root.FS(), ".")
 	if err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
+		return fmt.Errorf("list quarantine: %w", err)
 	}
-	var errs []error
 	for _, n := range names {
 		id, ok := strings.CutSuffix(n.Name(), sidecarSuffix)
 		if !ok || strings.HasPrefix(id, ".") {
 			continue
 		}
-		switch e, err := s.Get(id); {
-		case err == nil:
-			out = append(out, e)
-		case !errors.Is(err, uploads.ErrUnknown): // it was released just now
-			errs = append(errs, err)
+		if e, err := s.Get(id); !errors.Is(err, uploads.ErrUnknown) { // it was released just now
+			each(id, e, err)
 		}
 	}
-	return out, errors.Join(errs...)
+	return nil
 }
 
 // Get returns one entry, whether its body is here or left; [uploads.ErrUnknown]

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,22 @@ type Entry struct {
 	At     time.Time `json:"at"`
 	// Left says how the body went, if it did.
 	Left *Departure `json:"left,omitempty"`
+	// Earlier are former stays of the same file, the oldest first.
+	Earlier []Entry `json:"earlier,omitempty"`
+}
+
+// maxEarlier bounds the former stays on record of one file. More remember a file
+// that comes back every day for longer; fewer keep its sidecar small.
+const maxEarlier = 10
+
+// departures are the stays of a file that ended, the oldest first.
+func (e Entry) departures() []Entry {
+	all := e.Earlier
+	if e.Left != nil {
+		e.Earlier = nil
+		all = append(slices.Clip(all), e)
+	}
+	return all[max(0, len(all)-maxEarlier):]
 }
 
 // How a body left.
@@ -146,9 +163,11 @@ func (s *Store) keep(e Entry, body io.Reader) error {
 	if _, here := s.files[e.ID]; here {
 		return durablefile.SyncDir(s.root, ".") // whoever kept it may have died before
 	}
-	if _, err := s.Get(e.ID); err != nil && !errors.Is(err, uploads.ErrUnknown) {
+	former, err := s.Get(e.ID)
+	if err != nil && !errors.Is(err, uploads.ErrUnknown) {
 		return err // a newer program's is not overwritten
 	}
+	e.Earlier = former.departures()
 	p, err := durablefile.Create(s.root, e.ID+bodySuffix, 0o600)
 	if err != nil {
 		return err
