@@ -85,8 +85,11 @@ func (b *Beacon) indexDepartures(ctx context.Context) error {
 	if err := b.catalogue.Sync(ctx); err != nil {
 		return err
 	}
-	left, _ := b.quarantine.List(true) // what cannot be read was said when it was opened
-	return b.catalogue.Dropped(ctx, left)
+	record, err := b.quarantine.Record() // what cannot be read was said when it was opened
+	if err != nil {
+		return err
+	}
+	return b.catalogue.Dropped(ctx, record)
 }
 
 // content puts the numbers of the check and of the quarantine on the sheet.

@@ -140,7 +140,7 @@ func (d *Desk) dropQuarantined(ctx context.Context, in Decision) (e quarantine.E
 	if err != nil {
 		return e, err
 	}
-	return e, cat.Dropped(ctx, []quarantine.Entry{e})
+	return e, cat.Dropped(ctx, e.Record())
 }
 
 // quarantineProblems says that somebody should look.

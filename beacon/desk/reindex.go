@@ -74,8 +74,11 @@ func (d *Desk) indexDepartures(ctx context.Context, cat *catalogue.Catalogue) er
 	if err != nil {
 		return err
 	}
-	left, _ := q.List(true) // sidecars that nobody can read tell nothing
-	return cat.Dropped(ctx, left)
+	record, err := q.Record()
+	if err != nil {
+		return err
+	}
+	return cat.Dropped(ctx, record)
 }
 
 // steps are written one at a time.

@@ -100,6 +100,11 @@ func (b *batch) accepted(e Event, introduced introductions) error {
 	if !ledger.OfBeacon(u) && !fleet.OfBeacon(u) { // whose name is no device's
 		introduced.add(u)
 	}
+	if u.Released {
+		if err := b.released(receipt, u.Seq); err != nil {
+			return err
+		}
+	}
 	return b.closeLosses(receipt, u)
 }
 
