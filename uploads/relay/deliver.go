@@ -194,6 +194,9 @@ func relayed(f *outcome) bool { return len(f.upload.Via) > 0 }
 // notePass takes a file out of its line, and reports whether the destination
 // showed that it works.
 func (r *Relay) notePass(f *outcome, now time.Time) bool {
+	if !f.gone {
+		f.item.at().doubt = trusted
+	}
 	switch {
 	case f.gone:
 		r.plan.remove(f.item, now)

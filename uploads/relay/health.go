@@ -60,6 +60,7 @@ func (p *plan) failed(it *item, round uint64, after time.Duration, reason string
 		p.round++
 	}
 	p.failedSource[it.source], p.failedKind[it.kind] = p.round, p.round
+	l.doubt = int64(p.round)
 	p.unplace(l)
 	p.putBack(l, it, now)
 	p.land(it, now)

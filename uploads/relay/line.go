@@ -21,6 +21,9 @@ type line struct {
 	// planned.
 	more    uint64
 	wanting bool // a scan under way is to find more
+	// doubt is what its latest attempt says of the next: 0 before one, trusted if the
+	// destination took the file or gave a verdict on it, else the plan's round then.
+	doubt int64
 
 	ring       *ring // the one it is in, if any
 	prev, next *line
@@ -49,6 +52,11 @@ type trouble struct {
 	next     time.Time // not before
 	reason   string
 }
+
+// trusted is the doubt in a line whose latest attempt showed that the destination
+// works. It outlives the successes of other lines, so that of many devices that
+// always fail each is not tried again before those that do not.
+const trusted = -1
 
 func (l *line) head() *item {
 	switch {

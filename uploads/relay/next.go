@@ -30,7 +30,8 @@ func (p *plan) next(now time.Time) []*item {
 }
 
 // probe finds one file to learn with whether the destination is back: of the
-// device and kind whose latest failure is longest ago.
+// device and kind whose latest failure is longest ago, and of a line that passed
+// last time rather than of one that failed.
 func (p *plan) probe(now time.Time) []*item {
 	if p.batches > 0 {
 		return nil
@@ -53,6 +54,7 @@ func (p *plan) compareProbes(a, b *line) int {
 	return cmp.Or(
 		compareBool(x.again, y.again), // they failed before others did
 		cmp.Compare(p.failedSource[a.source], p.failedSource[b.source]),
+		cmp.Compare(a.doubt, b.doubt),
 		cmp.Compare(p.failedKind[a.kind], p.failedKind[b.kind]),
 		compareBool(x.deferred, y.deferred),
 		cmp.Compare(x.seq, y.seq),
