@@ -121,6 +121,12 @@ type sink struct {
 	most   int // deliveries at a time
 }
 
+func (s *sink) attempts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tries)
+}
+
 type try struct {
 	at time.Duration // since the start
 	u  uploads.Upload

@@ -60,12 +60,12 @@ func TestRelayTellsAnOutageFromDevicesThatFail(t *testing.T) {
 		good := addMixed(t, q, 6000, 10, 50, []string{"Logs"})
 		run(t, q, s, relay.Options{Workers: 1}, 75*time.Second, func(r *relay.Relay) {
 			s.set(func(uploads.Upload) error { return errDown })
-			before := len(s.tries)
+			before := s.attempts()
 			if left := q.left(); left < 2000 || left > 5800 {
 				t.Fatalf("%d left when the outage began", left)
 			}
 			time.Sleep(10 * certain.Max)
-			if n := len(s.tries) - before; n < 10 || n > 15 {
+			if n := s.attempts() - before; n < 10 || n > 15 {
 				t.Errorf("%d tries in an outage of %v", n, 10*certain.Max)
 			}
 			s.set(failBad)
