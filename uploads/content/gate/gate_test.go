@@ -265,8 +265,8 @@ func TestChecksMakeWayForUploads(t *testing.T) {
 		if got := come(10, 20*time.Millisecond); got < 9 {
 			t.Errorf("%d of 10 that came slowly were checked as they came", got)
 		}
-		if got := come(5000, time.Millisecond); got < 125 || got > 190 {
-			t.Errorf("%d checked in five seconds of a burst, want a quarter of 500", got)
+		if got := come(5000, time.Millisecond); got < 50 || got > 120 {
+			t.Errorf("%d checked in five seconds of a burst, want a tenth of 500", got)
 		}
 		time.Sleep(2 * time.Second) // the end of the burst is noticed
 		before := len(h.shown())

@@ -14,7 +14,7 @@ const (
 	// leisure is how many times as long as a check took its worker rests while
 	// uploads come one after the other. More leaves a burst more of the processor;
 	// less lets its files go on sooner.
-	leisure = 3
+	leisure = 9
 	// longestRest bounds one rest, so that the end of a burst is soon seen.
 	longestRest = 250 * time.Millisecond
 	// calm is how long no file may have come for a burst to be over, and patience how
