@@ -38,10 +38,10 @@ const (
 // The totals stay within the spare segments (four of 64 MiB beside the one in
 // use), but for the row that runs on past them.
 var bursts = []burst{
-	{"100 KB, 16 clients, relay paused", 100 << 10, 16, 2400, relayPaused, []against{{"files", aboutFiles, 0}, {"nginx", aboutNginx, 0.4}, {"rest", aboutRest, 2}}},
-	{"20 KB, 64 clients, relay paused", 20 << 10, 64, 11000, relayPaused, []against{{"files", aboutFiles, 0}, {"nginx", aboutNginx, 0.8}, {"rest", aboutRest, 3}}},
-	{"100 KB, 16 clients, surface alone", 100 << 10, 16, 2400, relayNone, []against{{"files", aboutFiles, 1.6}}},
-	{"20 KB, 64 clients, surface alone", 20 << 10, 64, 11000, relayNone, []against{{"files", aboutFiles, 3}}},
+	{"100 KB, 16 clients, relay paused", 100 << 10, 16, 2400, relayPaused, []against{{"files", aboutFiles, 1.6}, {"nginx", aboutNginx, 0.4}, {"rest", aboutRest, 2}}},
+	{"20 KB, 64 clients, relay paused", 20 << 10, 64, 11000, relayPaused, []against{{"files", aboutFiles, 3}, {"nginx", aboutNginx, 0.8}, {"rest", aboutRest, 3}}},
+	{"100 KB, 16 clients, surface alone", 100 << 10, 16, 2400, relayNone, []against{{"files", aboutFiles, 0}}},
+	{"20 KB, 64 clients, surface alone", 20 << 10, 64, 11000, relayNone, []against{{"files", aboutFiles, 0}}},
 	{"100 KB, 16 clients, past the spares", 100 << 10, 16, 9000, relayPaused, []against{{"files", aboutFiles, 0}}},
 	{"100 KB, 16 clients, relay running", 100 << 10, 16, 2400, relayRunning, []against{{"nginx", aboutNginx, 0}}},
 	{"20 KB, 64 clients, relay running", 20 << 10, 64, 11000, relayRunning, []against{{"nginx", aboutNginx, 0}}},
