@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
+	"inventorybeacon/uploads/spool/disk/disktest"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
 )
@@ -190,27 +190,6 @@ func settled(dir string) error {
 	return nil
 }
 
-// countedDisk counts reads.
-type countedDisk struct {
-	disk.Disk
-	reads atomic.Int64
-}
-
-func (d *countedDisk) Open(name string) (disk.File, error) {
-	f, err := d.Disk.Open(name)
-	return &countedFile{f, d}, err
-}
-
-type countedFile struct {
-	disk.File
-	d *countedDisk
-}
-
-func (f *countedFile) ReadAt(b []byte, off int64) (int, error) {
-	f.d.reads.Add(1)
-	return f.File.ReadAt(b, off)
-}
-
 // openReceipts opens the archive and prints how long that took, the bytes on disk
 // and in memory of a receipt, and the reads of one that is asked for.
 func openReceipts(args []string) error {
@@ -218,7 +197,7 @@ func openReceipts(args []string) error {
 	if err != nil {
 		return err
 	}
-	d := &countedDisk{Disk: plain}
+	d := &disktest.Counted{Disk: plain}
 	defer d.Close()
 	before := heap()
 	began := time.Now()
@@ -240,13 +219,13 @@ func openReceipts(args []string) error {
 		u := keptReceipt(rand.IntN(kept)).Upload
 		ids[i] = receipts.FileID{Name: receipts.NameIDOf(u.Kind, u.Name), Digest: u.Digest}
 	}
-	d.reads.Store(0)
+	d.Reads.Store(0)
 	for _, id := range ids {
 		if e, err := a.FindExact(id); e == nil || err != nil {
 			return fmt.Errorf("a receipt is not there: %w", err)
 		}
 	}
-	fmt.Printf("%.3f %.2f %.3f %.4f\n", took.Seconds(), float64(bytes)/kept, float64(memory)/kept, float64(d.reads.Load())/keptAsked)
+	fmt.Printf("%.3f %.2f %.3f %.4f\n", took.Seconds(), float64(bytes)/kept, float64(memory)/kept, float64(d.Reads.Load())/keptAsked)
 	return a.Close()
 }
 

@@ -7,12 +7,12 @@ import (
 	"os"
 	"path"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/spool/disk"
+	"inventorybeacon/uploads/spool/disk/disktest"
 	"inventorybeacon/uploads/spool/journal"
 	"inventorybeacon/uploads/spool/receipts"
 )
@@ -51,30 +51,9 @@ func usual(i int) *receipts.Entry {
 	return e
 }
 
-// countedDisk counts reads.
-type countedDisk struct {
-	disk.Disk
-	reads atomic.Int64
-}
-
-func (d *countedDisk) Open(name string) (disk.File, error) {
-	f, err := d.Disk.Open(name)
-	return &countedFile{f, d}, err
-}
-
-type countedFile struct {
-	disk.File
-	d *countedDisk
-}
-
-func (f *countedFile) ReadAt(b []byte, off int64) (int, error) {
-	f.d.reads.Add(1)
-	return f.File.ReadAt(b, off)
-}
-
 // fill makes n receipts lie as they do when they have come one after the other:
 // in large runs, up to three of each smaller size, and a log.
-func fill(t testing.TB, dir string, n int) *countedDisk {
+func fill(t testing.TB, dir string, n int) *disktest.Counted {
 	t.Helper()
 	d, err := disk.Open(dir)
 	if err != nil {
@@ -107,7 +86,7 @@ func fill(t testing.TB, dir string, n int) *countedDisk {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return &countedDisk{Disk: d}
+	return &disktest.Counted{Disk: d}
 }
 
 // figures are what an archive costs for each receipt.
@@ -141,14 +120,14 @@ func measure(t testing.TB, dir string, n int) (f figures, a *receipts.Archive) {
 		for i := range ids {
 			ids[i] = id(of(r.IntN(n)))
 		}
-		d.reads.Store(0)
+		d.Reads.Store(0)
 		began := time.Now()
 		for _, f := range ids {
 			if e, err := a.FindExact(f); err != nil || (e != nil) != want {
 				t.Fatalf("found %v, %v", e, err)
 			}
 		}
-		return float64(d.reads.Load()) / asked, time.Since(began) / asked
+		return float64(d.Reads.Load()) / asked, time.Since(began) / asked
 	}
 	f.hit, f.hitTime = ask(usual, true)
 	f.miss, f.missTime = ask(func(i int) *receipts.Entry { return usual(n + i) }, false)
