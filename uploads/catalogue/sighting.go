@@ -82,8 +82,9 @@ type sightings struct {
 }
 
 // sightingBuffer bounds the identities between two writes, at under 1 KiB each.
-// A larger buffer rides out a slower disk; what exceeds it is dropped and counted.
-const sightingBuffer = 12 << 10
+// A larger buffer rides out a longer burst of uploads, or a slower disk; what
+// exceeds it is dropped and counted.
+const sightingBuffer = 32 << 10
 
 // Seen takes a sighting behind the answer. It never waits for the disk.
 func (c *Catalogue) Seen(s Sighting) {
