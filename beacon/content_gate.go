@@ -1,6 +1,7 @@
 package beacon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -31,7 +32,7 @@ func (b *Beacon) openGate(kinds *uploads.Kinds) error {
 	}
 	b.gate = contentgate.New(contentgate.Options{
 		Queue: b.spool, Sinks: sinks, Quarantine: b.quarantine, Rules: b.config.ContentRules(),
-		Check: check, Workers: b.config.Content.Workers, Budget: b.config.Content.Budget, Log: thin(b.log),
+		Check: check, Workers: cmp.Or(b.config.Content.Workers, processors/2), Budget: b.config.Content.Budget, Log: thin(b.log),
 	})
 	return b.forgetReleased()
 }

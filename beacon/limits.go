@@ -3,7 +3,6 @@ package beacon
 import (
 	"net/netip"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -59,7 +58,7 @@ func share(s config.Share) admission.Share {
 // machine is what limits are chosen from. What cannot be found out counts as a
 // small machine's.
 func machine(data string) admission.Machine {
-	m := admission.Machine{Cores: runtime.GOMAXPROCS(0), Memory: 1 << 30, Disk: 10 << 30}
+	m := admission.Machine{Cores: processors, Memory: 1 << 30, Disk: 10 << 30}
 	if v, err := mem.VirtualMemory(); err == nil {
 		m.Memory = int64(v.Total)
 	}

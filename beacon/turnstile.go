@@ -3,7 +3,6 @@ package beacon
 import (
 	"context"
 	"net/http"
-	"runtime"
 )
 
 // A turnstile lets few requests with a body be decided about at a time. A burst
@@ -15,7 +14,7 @@ type turnstile chan struct{}
 // a flood; more use a machine better whose disk answers slowly.
 const perCPU = 4
 
-func newTurnstile() turnstile { return make(turnstile, perCPU*runtime.GOMAXPROCS(0)) }
+func newTurnstile() turnstile { return make(turnstile, perCPU*processors) }
 
 // A turn is a request's while it is decided about. Only the request's own
 // goroutine uses it; nil is none.

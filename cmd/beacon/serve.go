@@ -57,6 +57,7 @@ func serve(cmd *cobra.Command, c *config.Config, unknown []string) error {
 	for _, name := range unknown {
 		log.Warn("environment variable means nothing to this program", slog.String("name", name))
 	}
+	beacon.OvercommitProcessors()
 	b, err := beacon.Open(cmd.Context(), beacon.Options{
 		Config: c, Log: log,
 		Calls: func(s *control.Server, b *beacon.Beacon) {

@@ -15,7 +15,6 @@ package gate
 import (
 	"context"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -61,9 +60,8 @@ type Options struct {
 	// Check judges a file. It returns an error matching [uploads.ErrContent] if the
 	// file is bad, and soon once ctx is done.
 	Check func(ctx context.Context, u uploads.Upload, body uploads.Body) error
-	// Workers is how many files are checked at a time; 0 means half the machine's
-	// processors. More let files pass sooner after a burst; fewer leave more of the
-	// machine to uploads.
+	// Workers is how many files are checked at a time, at least one. More let files
+	// pass sooner after a burst; fewer leave more of the machine to uploads.
 	Workers int
 	// Budget is how long one check may take; 0 means a minute. A file whose check
 	// takes longer is flagged and goes on. A longer one lets a slow disk do; a
@@ -132,9 +130,7 @@ type Stats struct {
 
 // New returns a gate that shows nothing before Run.
 func New(o Options) *Gate {
-	if o.Workers <= 0 {
-		o.Workers = max(1, runtime.GOMAXPROCS(0)/2)
-	}
+	o.Workers = max(1, o.Workers)
 	if o.Budget <= 0 {
 		o.Budget = time.Minute
 	}
