@@ -19,6 +19,7 @@ import (
 var (
 	noStore      = []string{"no-store"}
 	nosniff      = []string{"nosniff"}
+	contentJSON  = []string{"application/json"}
 	vary         = []string{"Accept-Encoding"}
 	acceptRanges = []string{"bytes"}
 	// An immutable name may be kept for a year, the longest that caches honour.

@@ -2,6 +2,9 @@ package beacon_test
 
 import (
 	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,7 +14,9 @@ import (
 
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
+	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
+	"inventorybeacon/uploads/spool"
 )
 
 const pollPath = "/ManageSoftDL/Policies/Merged/EXAMPLE_domain/Machine/pc1.npl"
@@ -62,6 +67,39 @@ func BenchmarkPoll(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A sieve is a spool that keeps nothing.
+type sieve struct{ memory }
+
+func (*sieve) Accept(_ context.Context, d spool.Draft, body io.Reader) (uploads.Receipt, error) {
+	n, err := io.Copy(io.Discard, body)
+	return uploads.Upload{Kind: d.Kind, Name: d.Name, Device: d.Device, Size: n, Received: published, Beacon: "beacon-1"}.Receipt(), err
+}
+
+// large is a compressed inventory of an old agent, of 20 KB.
+func large() string {
+	var b strings.Builder
+	for i := range 1500 {
+		fmt.Fprintf(&b, "<Package Name=\"package %d\" Version=\"%x\"/>\n", i, sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	return zipped(strings.Replace(inventory, "<Hardware", b.String()+"<Hardware", 1))[:20<<10]
+}
+
+// BenchmarkUpload is the surface's share of taking an inventory.
+func BenchmarkUpload(b *testing.B) {
+	s := newSite(b)
+	s.Spool, s.Seen = &sieve{}, func(catalogue.Sighting) {}
+	h, body := s.Handler(), large()
+	w := &nothing{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.status = 0
+		h.ServeHTTP(w, httptest.NewRequest("PUT", "/ManageSoftRL/Inventories/pc1%20at%2020260101T000000.ndi.gz", strings.NewReader(body)))
+		if w.status != http.StatusOK {
+			b.Fatal(w.status)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (a *Agents) receipt(w http.ResponseWriter, r *http.Request) error {
 	a.Metrics.receiptsSigned.Inc()
 	h := w.Header()
 	h["Cache-Control"] = noStore
-	h["Content-Type"] = []string{"application/json"}
+	h["Content-Type"] = contentJSON
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h[signing.Header] = []string{signing.Encode(a.Signer.Sign(body))}
 	w.WriteHeader(http.StatusOK)

@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
 	"inventorybeacon/uploads"
@@ -84,7 +82,7 @@ func (t target) object(s Snapshot, peer netip.Addr) (*revision.Object, error) {
 }
 
 func (a *Agents) download(w http.ResponseWriter, r *http.Request) error {
-	t, err := aim(mux.Vars(r)["path"], r.URL.Query())
+	t, err := aim(below(r), r.URL.Query())
 	if err != nil {
 		return err
 	}

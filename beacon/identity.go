@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/contact"
@@ -74,11 +72,10 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 	var s catalogue.Sighting
 	switch {
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
-		escaped := mux.Vars(r)["path"]
-		parts, err := segments(escaped)
+		parts, err := segments(below(r))
 		what := strings.Join(parts, "/")
 		if err != nil {
-			what = escaped // a bad name, as it came
+			what = below(r) // a bad name, as it came
 		}
 		s = a.sighting(r, uploads.Device{}, what)
 		if n, err := uploads.ParseName(lastOf(parts)); err == nil {
@@ -86,7 +83,7 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 		}
 		s.Act = catalogue.ActUpload
 	default:
-		t, err := aim(mux.Vars(r)["path"], r.URL.Query())
+		t, err := aim(below(r), r.URL.Query())
 		if (err != nil || !t.policy) && len(r.Header[contact.Header]) == 0 {
 			return
 		}

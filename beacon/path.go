@@ -11,18 +11,29 @@ import (
 	"inventorybeacon/uploads"
 )
 
+// wirePath returns the path of a request as it was sent.
+func wirePath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	if _, rest, ok := strings.Cut(path, "://"); ok { // http://host/path
+		return rest[max(0, strings.IndexByte(rest+"/", '/')):]
+	}
+	return r.URL.EscapedPath() // * or a test's request
+}
+
+// below returns what of the path that was sent is below the root.
+func below(r *http.Request) string {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
+	return rest
+}
+
 // escaped returns r with a path that is escaped as it was sent, also where the
 // sender left something unescaped that should have been: [url.URL] then keeps
 // only the decoded path, in which %2F and / are the same.
 func escaped(r *http.Request) *http.Request {
-	sent, _, _ := strings.Cut(r.RequestURI, "?")
-	if !strings.HasPrefix(sent, "/") { // http://host/path, * or a test's request
-		if _, rest, ok := strings.Cut(sent, "://"); ok {
-			sent = rest[max(0, strings.IndexByte(rest+"/", '/')):]
-		} else {
-			return r
-		}
-	}
+	sent := wirePath(r)
 	if r.URL.EscapedPath() == sent {
 		return r
 	}

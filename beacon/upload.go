@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/gorilla/mux"
-
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/parent/hop"
@@ -17,7 +15,7 @@ import (
 // place reads the kind and the name out of an upload's path: <Kind>/<file>, or
 // <file> alone. Both obey the rules of names before they are looked up.
 func (a *Agents) place(r *http.Request) (uploads.Kind, uploads.Name, error) {
-	parts, err := segments(mux.Vars(r)["path"])
+	parts, err := segments(below(r))
 	if err != nil {
 		return uploads.Kind{}, uploads.Name{}, err
 	}
@@ -116,7 +114,7 @@ func answerReceipt(w http.ResponseWriter, receipt uploads.Receipt) error {
 	answerNow(w)
 	h := w.Header()
 	h["Cache-Control"] = noStore
-	h["Content-Type"] = []string{"application/json"}
+	h["Content-Type"] = contentJSON
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(http.StatusOK)
 	w.Write(body) // a sender that is gone will ask again

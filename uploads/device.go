@@ -36,6 +36,9 @@ func (d Device) String() string {
 // does "@" itself. The spaces of " on " and " at " are escaped too, since a
 // file name gives them a meaning.
 func EscapeDevice(s string) string {
+	if !strings.HasPrefix(s, "-") && !strings.ContainsFunc(s, uncommon) { // nearly every machine
+		return s
+	}
 	s = norm.NFC.String(s)
 	var b strings.Builder
 	escaped := false
@@ -56,6 +59,12 @@ func EscapeDevice(s string) string {
 	}
 	// Once more: behind a byte that is not UTF-8 a letter stays as it was.
 	return norm.NFC.String(b.String())
+}
+
+// uncommon reports whether a rune is one that a device's name may have to be escaped
+// for.
+func uncommon(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
 }
 
 func fits(s string, i int, r rune) bool {

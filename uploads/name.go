@@ -70,7 +70,11 @@ func nameRune(r rune) bool {
 // file: the part before the first dot counts, whatever follows.
 func isWindowsDevice(s string) bool {
 	base, _, _ := strings.Cut(s, ".")
-	base = strings.ToUpper(strings.TrimRight(base, " "))
+	base = strings.TrimRight(base, " ")
+	if len(base) > len("COM¹") {
+		return false
+	}
+	base = strings.ToUpper(base)
 	switch base {
 	case "CON", "PRN", "AUX", "NUL":
 		return true
@@ -92,18 +96,26 @@ func (n Name) IsZero() bool { return n.s == "" }
 func (n Name) Key() string { return strings.ToLower(n.s) }
 
 // Compressed reports whether the name ends in ".gz".
-func (n Name) Compressed() bool { return strings.HasSuffix(n.Key(), ".gz") }
+func (n Name) Compressed() bool {
+	before := len(n.s) - len(".gz")
+	return before >= 0 && strings.EqualFold(n.s[before:], ".gz")
+}
 
 // Ext returns the extension that says what the file is: lower case, with its
 // dot, without a ".gz" behind it.
-func (n Name) Ext() string { return path.Ext(strings.TrimSuffix(n.Key(), ".gz")) }
+func (n Name) Ext() string { return strings.ToLower(path.Ext(n.inflated())) }
+
+// inflated is the name without ".gz".
+func (n Name) inflated() string {
+	if n.Compressed() {
+		return n.s[:len(n.s)-len(".gz")]
+	}
+	return n.s
+}
 
 // Stem returns the name without its extension and without ".gz".
 func (n Name) Stem() string {
-	s := n.s
-	if n.Compressed() {
-		s = s[:len(s)-len(".gz")]
-	}
+	s := n.inflated()
 	return strings.TrimSuffix(s, path.Ext(s))
 }
 

@@ -3,7 +3,7 @@ package uploads
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"strings"
+	"encoding/hex"
 	"time"
 )
 
@@ -43,12 +43,17 @@ type Receipt struct {
 // an identifier, short enough to read over a telephone.
 const receiptIDLength = 26
 
-var receiptEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+var receiptEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // ReceiptID derives the receipt's identifier: the first 26 characters of the
 // RFC 4648 base32, lower case, of SHA-256 over kind, lower-cased name and hex
 // digest, separated by newlines.
 func ReceiptID(kind string, name Name, d Digest) string {
-	sum := sha256.Sum256([]byte(kind + "\n" + name.Key() + "\n" + d.String()))
-	return strings.ToLower(receiptEncoding.EncodeToString(sum[:]))[:receiptIDLength]
+	text := make([]byte, 0, 512) // on the stack, as every acknowledgement makes one
+	text = append(append(text, kind...), '\n')
+	text = append(append(text, name.Key()...), '\n')
+	sum := sha256.Sum256(hex.AppendEncode(text, d[:]))
+	var id [52]byte
+	receiptEncoding.Encode(id[:], sum[:])
+	return string(id[:receiptIDLength])
 }

@@ -232,6 +232,9 @@ func (s *Spool) closeGroup() {
 // acknowledge lets a durable group count.
 func (s *Spool) acknowledge(g *group) (events []Event) {
 	g.seg.syncing--
+	if s.o.Observe != nil {
+		events = make([]Event, 0, len(g.items))
+	}
 	for _, it := range g.items {
 		if !s.replaying {
 			s.mark = it.rec.Last()
