@@ -22,7 +22,7 @@ func (s *Spool) archiveLeaving(leaving []uint64) error { return s.archiveEach(le
 
 // entryFor reads the receipt of an upload that left. What the disk did not keep
 // of it is left out: nobody waits for the file any longer.
-func (s *Spool) entryFor(seq uint64) (*receipts.Entry, error) {
+func (s *Spool) entryFor(seq uint64, r *markReader) (*receipts.Entry, error) {
 	s.mu.Lock()
 	_, e := s.register.Find(seq)
 	l, ok := s.locateWhole(e)
@@ -48,15 +48,14 @@ func (s *Spool) entryFor(seq uint64) (*receipts.Entry, error) {
 			return nil, nil
 		}
 	}
-	err := s.readReceipt(out, l.marks)
+	err := s.readReceipt(out, l.marks, r)
 	if err == nil && flags&register.Lost != 0 && !out.Lost() {
 		out.Marks = append(out.Marks, &journal.Mark{Seq: seq, Event: seq, At: now(), Reason: LossDamaged, Left: true})
 	}
 	return out, err
 }
 
-func (s *Spool) readReceipt(out *receipts.Entry, marks []markAt) error {
-	var r markReader
+func (s *Spool) readReceipt(out *receipts.Entry, marks []markAt, r *markReader) error {
 	for _, m := range marks {
 		mark, err := r.read(m)
 		switch {
@@ -81,12 +80,14 @@ func (s *Spool) archiveLearnt(seqs []uint64) error {
 	return s.archiveEach(seqs, s.withLearnt)
 }
 
-// archiveEach writes the receipts that read gives, of those it gives any of.
-func (s *Spool) archiveEach(seqs []uint64, read func(uint64) (*receipts.Entry, error)) error {
+// archiveEach writes the receipts that read gives, of those it gives any of. Uploads
+// that came one after the other have their marks in the same records.
+func (s *Spool) archiveEach(seqs []uint64, read func(uint64, *markReader) (*receipts.Entry, error)) error {
+	var r markReader
 	for part := range slices.Chunk(seqs, archiveAtOnce) {
 		var entries []*receipts.Entry
 		for _, seq := range part {
-			e, err := read(seq)
+			e, err := read(seq, &r)
 			if err != nil {
 				return fmt.Errorf("receipt of %d: %w", seq, err)
 			}
@@ -107,14 +108,14 @@ func (s *Spool) archiveEach(seqs []uint64, read func(uint64) (*receipts.Entry, e
 
 // withLearnt returns the receipt of an upload with what was learnt since; nil if
 // there is none any longer, or of another upload of the same bytes.
-func (s *Spool) withLearnt(seq uint64) (*receipts.Entry, error) {
+func (s *Spool) withLearnt(seq uint64, r *markReader) (*receipts.Entry, error) {
 	s.mu.Lock()
 	l := &located{marks: s.locateMarks(s.learnt[seq])}
 	s.mu.Unlock()
 	defer s.letGo(l)
 	learnt := &receipts.Entry{}
 	learnt.Upload.Seq = seq
-	if err := s.readReceipt(learnt, l.marks); err != nil || len(learnt.Marks) == 0 {
+	if err := s.readReceipt(learnt, l.marks, r); err != nil || len(learnt.Marks) == 0 {
 		return nil, err
 	}
 	id, ok := fileOf(learnt.Marks[0].File)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 	"time"
 
 	"inventorybeacon/uploads"
@@ -49,16 +50,21 @@ func (s *Spool) read(l *located) (uploads.Body, error) {
 		}
 		return s.readBlob(u)
 	}
-	_, body, err := readRecord(l)
+	room := bufferFor(l.size())
+	_, body, err := readRecord(l, room.b[:l.size()])
 	if err != nil {
+		room.free()
 		return nil, err
 	}
-	return memoryBody{bytes.NewReader(body)}, nil
+	return &memoryBody{r: bytes.NewReader(body), room: room}, nil
 }
 
-// readRecord returns a record and its body after having verified both.
-func readRecord(l *located) (journal.Record, []byte, error) {
-	b := make([]byte, journal.RecordHeader+int64(l.meta)+l.body)
+// size is that of its record.
+func (l *located) size() int64 { return journal.RecordHeader + int64(l.meta) + l.body }
+
+// readRecord reads a record into b, which is of its size, and returns it and its
+// body after having verified both.
+func readRecord(l *located, b []byte) (journal.Record, []byte, error) {
 	if n, err := l.record.seg.file.ReadAt(b, l.record.offset); n < len(b) {
 		err = fmt.Errorf("read journal: %w", err)
 		if errors.Is(err, io.EOF) { // the file was cut: no other try will find more
@@ -94,9 +100,51 @@ func (s *Spool) readBlob(u *journal.Upload) (uploads.Body, error) {
 	return blobBody{io.NewSectionReader(f, 0, u.Size), f}, nil
 }
 
-type memoryBody struct{ *bytes.Reader }
+// A memoryBody is in a buffer that others get once it is closed. A client that is
+// still reading then, as of HTTP may be, gets an error and not their bytes.
+type memoryBody struct {
+	mu   sync.Mutex
+	r    *bytes.Reader
+	room *buffer // nil once it is closed
+}
 
-func (memoryBody) Close() error { return nil }
+// Read implements [io.Reader].
+func (b *memoryBody) Read(p []byte) (n int, err error) {
+	err = b.open(func() error { n, err = b.r.Read(p); return err })
+	return n, err
+}
+
+// ReadAt implements [io.ReaderAt].
+func (b *memoryBody) ReadAt(p []byte, off int64) (n int, err error) {
+	err = b.open(func() error { n, err = b.r.ReadAt(p, off); return err })
+	return n, err
+}
+
+// Seek implements [io.Seeker].
+func (b *memoryBody) Seek(offset int64, whence int) (at int64, err error) {
+	err = b.open(func() error { at, err = b.r.Seek(offset, whence); return err })
+	return at, err
+}
+
+func (b *memoryBody) open(read func() error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.room == nil {
+		return fs.ErrClosed
+	}
+	return read()
+}
+
+// Close implements [io.Closer].
+func (b *memoryBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.room != nil {
+		b.room.free()
+		b.room = nil
+	}
+	return nil
+}
 
 type blobBody struct {
 	*io.SectionReader

@@ -144,7 +144,7 @@ func (s *Spool) copyHeld(seq uint64) error {
 func (s *Spool) copyUpload(l *located) error {
 	defer s.letGo(l)
 	seq := l.seq
-	r, body, err := readRecord(l)
+	r, body, err := readRecord(l, make([]byte, l.size()))
 	var u *journal.Upload
 	if err == nil {
 		u, err = s.decode(r, seq)

@@ -91,7 +91,7 @@ func (s *Spool) SlowestSpills() (n int) {
 	return n
 }
 
-var _ uploads.Body = memoryBody{}
+var _ uploads.Body = (*memoryBody)(nil)
 
 // SameNameID says whether a name's identity is the same from either form.
 func SameNameID(kind string, n uploads.Name) bool {

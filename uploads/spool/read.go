@@ -203,25 +203,45 @@ func (s *Spool) readMarks(at []markAt) (out []*journal.Mark, damage error) {
 	return out, damage
 }
 
-// A markReader reads marks and remembers the record that it read last.
+// A markReader reads marks and remembers the records that it read last: each holds
+// many marks, and uploads have one for each destination. While it is in use, no
+// segment may be freed.
 type markReader struct {
+	records [4]markRecord
+	next    int // to be forgotten
+}
+
+// A markRecord is one that was read, unless it has no marks.
+type markRecord struct {
 	at    spot
 	marks []*journal.Mark
 }
 
-func (r *markReader) read(m markAt) (*journal.Mark, error) {
-	if r.marks == nil || r.at != m.spot {
-		rec, err := readHead(m.seg.file, m.place(), 0)
-		if err != nil {
-			return nil, err
+func (r *markReader) record(m markAt) ([]*journal.Mark, error) {
+	for _, known := range r.records {
+		if known.at == m.spot && known.marks != nil {
+			return known.marks, nil
 		}
-		marks, err := journal.DecodeMarks(rec.Meta, rec.Seq)
-		if err != nil {
-			return nil, &damageError{err}
-		}
-		r.at, r.marks = m.spot, marks
 	}
-	for _, mark := range r.marks {
+	rec, err := readHead(m.seg.file, m.place(), 0)
+	if err != nil {
+		return nil, err
+	}
+	marks, err := journal.DecodeMarks(rec.Meta, rec.Seq)
+	if err != nil {
+		return nil, &damageError{err}
+	}
+	r.records[r.next] = markRecord{m.spot, marks}
+	r.next = (r.next + 1) % len(r.records)
+	return marks, nil
+}
+
+func (r *markReader) read(m markAt) (*journal.Mark, error) {
+	marks, err := r.record(m)
+	if err != nil {
+		return nil, err
+	}
+	for _, mark := range marks {
 		if mark.Event == m.event {
 			one := *mark
 			return &one, nil
