@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +17,8 @@ type backlog struct {
 	size int // the most it holds
 
 	mu      sync.Mutex
-	events  []Event
+	chunks  [][]Event // none of them empty; they are not copied as the backlog grows
+	held    int       // events in them
 	came    time.Time // the last of them
 	behind  bool      // events were refused
 	refused time.Time // the last of them
@@ -26,31 +28,46 @@ type backlog struct {
 func (b *backlog) add(e Event) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.behind || len(b.events) >= b.size {
+	if b.behind || b.held >= b.size {
 		b.behind, b.refused = true, time.Now()
 		return false
 	}
-	b.events, b.came = append(b.events, e), time.Now()
+	last := len(b.chunks) - 1
+	if last < 0 || len(b.chunks[last]) == cap(b.chunks[last]) {
+		b.chunks = append(b.chunks, make([]Event, 0, min(max(b.held, firstChunk), batchEvents)))
+		last++
+	}
+	b.chunks[last] = append(b.chunks[last], e)
+	b.held++
+	b.came = time.Now()
 	return true
 }
+
+// firstChunk is how many events there is room for when one comes.
+const firstChunk = 8
 
 // take returns the first n events, or all that there are.
 func (b *backlog) take(n int) []Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = min(n, len(b.events))
-	events := b.events[:n:n]
-	b.events = b.events[n:]
-	if len(b.events) == 0 {
-		b.events = nil // a burst's memory is not kept
+	n = min(n, b.held)
+	events := make([]Event, 0, n)
+	for len(events) < n {
+		first := b.chunks[0]
+		some := min(n-len(events), len(first))
+		events = append(events, first[:some]...)
+		if b.chunks[0] = first[some:]; some == len(first) {
+			b.chunks = slices.Delete(b.chunks, 0, 1)
+		}
 	}
+	b.held -= n
 	return events
 }
 
 func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.events)
+	return b.held
 }
 
 // bursting reports whether events come one after the other, and there is room for
@@ -58,7 +75,7 @@ func (b *backlog) len() int {
 func (b *backlog) bursting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.events) <= b.size/2 && time.Since(b.came) < lull
+	return b.held <= b.size/2 && time.Since(b.came) < lull
 }
 
 // gap reports whether events are missing behind the last that is held, and
@@ -74,7 +91,8 @@ func (b *backlog) gap() (bool, time.Time) {
 func (b *backlog) fail() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.behind, b.events = true, nil
+	b.behind = true
+	b.drop()
 }
 
 // resume takes events again. The journal must be read after it: it has all that
@@ -82,5 +100,8 @@ func (b *backlog) fail() {
 func (b *backlog) resume() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.behind, b.events = false, nil
+	b.behind = false
+	b.drop()
 }
+
+func (b *backlog) drop() { b.chunks, b.held = nil, 0 }
