@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"inventorybeacon/policy"
 	"inventorybeacon/policy/revision"
@@ -103,6 +104,24 @@ func BenchmarkUpload(b *testing.B) {
 	}
 }
 
+// An upload goes past the routes, and leaves the collector little to do.
+func TestUploadCostsLittleMemory(t *testing.T) {
+	s := newSite(t)
+	s.Spool, s.Seen = &sieve{}, func(catalogue.Sighting) {}
+	h, body := s.Handler(), strings.NewReader(large())
+	r := httptest.NewRequest("PUT", "/ManageSoftRL/Inventories/pc1%20at%2020260101T000000.ndi.gz", body)
+	r.Body = io.NopCloser(body)
+	w := &nothing{header: http.Header{}}
+	allocs := testing.AllocsPerRun(1000, func() {
+		w.status = 0
+		body.Seek(0, io.SeekStart)
+		h.ServeHTTP(w, r)
+	})
+	if w.status != http.StatusOK || allocs > 52 {
+		t.Errorf("status %d with %v allocations", w.status, allocs)
+	}
+}
+
 // A poll with nothing new must stay close to free: a fleet does little else.
 func TestPollCostsLittleMemory(t *testing.T) {
 	s, etag := polled(t)
@@ -127,3 +146,6 @@ type nothing struct {
 func (n *nothing) Header() http.Header         { return n.header }
 func (n *nothing) Write(p []byte) (int, error) { return len(p), nil }
 func (n *nothing) WriteHeader(status int)      { n.status = status }
+
+func (n *nothing) SetReadDeadline(time.Time) error  { return nil }
+func (n *nothing) SetWriteDeadline(time.Time) error { return nil }
