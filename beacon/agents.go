@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -163,8 +162,8 @@ func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 // plain picks out a PUT to the path of a file, which is nearly every request that
 // brings something: comparing it with the routes costs a tenth of taking it.
 func (a *Agents) plain(r *http.Request) bool {
-	root, file, _ := strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
-	return r.Method == http.MethodPut && strings.EqualFold(root, a.Upload) && file != "" && file[0] != '.' && file[0] != '%'
+	root, file, _ := cutRoot(r)
+	return r.Method == http.MethodPut && sameRoot(a.Upload, root) && file != "" && file[0] != '.' && file[0] != '%'
 }
 
 // endsConnection picks the requests whose end somebody in between may have

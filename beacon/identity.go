@@ -70,12 +70,13 @@ func (a *Agents) trusted(addr netip.Addr) bool {
 // sighted records a request that was refused.
 func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 	var s catalogue.Sighting
+	path := a.ownPath(r)
 	switch {
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
-		parts, err := segments(below(r))
+		parts, err := segments(path)
 		what := strings.Join(parts, "/")
 		if err != nil {
-			what = below(r) // a bad name, as it came
+			what = escapeRest(path) // a bad name, as it came
 		}
 		s = a.sighting(r, uploads.Device{}, what)
 		if n, err := uploads.ParseName(lastOf(parts)); err == nil {
@@ -83,7 +84,7 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 		}
 		s.Act = catalogue.ActUpload
 	default:
-		t, err := aim(below(r), r.URL.Query())
+		t, err := aim(path, r.URL.Query())
 		if (err != nil || !t.policy) && len(r.Header[contact.Header]) == 0 {
 			return
 		}
@@ -94,6 +95,15 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 	}
 	s.Status, s.Code = status, string(code)
 	a.see(r, s)
+}
+
+// ownPath is what a request asks for below one of our roots; nothing below others
+// speaks of a device.
+func (a *Agents) ownPath(r *http.Request) string {
+	if root, _, _ := cutRoot(r); sameRoot(a.Upload, root) || sameRoot(a.Download, root) {
+		return below(r)
+	}
+	return ""
 }
 
 func lastOf(parts []string) string {

@@ -17,16 +17,30 @@ func wirePath(r *http.Request) string {
 	if strings.HasPrefix(path, "/") {
 		return path
 	}
-	if _, rest, ok := strings.Cut(path, "://"); ok { // http://host/path
+	if _, rest, ok := strings.Cut(path, "://"); ok && r.URL.Host != "" { // http://host/path
 		return rest[max(0, strings.IndexByte(rest+"/", '/')):]
 	}
 	return r.URL.EscapedPath() // * or a test's request
 }
 
-// below returns what of the path that was sent is below the root.
+// below returns what of the path that was sent is below the root. What is kept of
+// it must not keep a request line of 32 KiB.
 func below(r *http.Request) string {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
+	_, rest, _ := cutRoot(r)
+	if len(r.RequestURI) > maxURI {
+		return strings.Clone(rest)
+	}
 	return rest
+}
+
+func cutRoot(r *http.Request) (root, rest string, ok bool) {
+	return strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
+}
+
+// sameRoot compares a root, which is ASCII, with one that was sent: letters that
+// are beyond ASCII and fold to it are others.
+func sameRoot(root, sent string) bool {
+	return len(root) == len(sent) && strings.EqualFold(root, sent)
 }
 
 // escaped returns r with a path that is escaped as it was sent, also where the

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"inventorybeacon/beacon/admission"
 	"inventorybeacon/uploads"
 	"inventorybeacon/uploads/catalogue"
 	"inventorybeacon/uploads/parent/hop"
@@ -312,6 +313,67 @@ func TestRefusalIsSeen(t *testing.T) {
 	ask(s.Handler(), "PUT", ndi, "x", `Beacon-Agent: domain="EXAMPLE", name="pc1"`)
 	seen := s.lastSeen(t)
 	if seen.Status != 507 || seen.Code != "spool-full" || seen.Device != (uploads.Device{Domain: "EXAMPLE", Name: "pc1"}) || seen.Act != catalogue.ActUpload {
+		t.Errorf("seen %+v", seen)
+	}
+}
+
+// TestOtherRootsAreNotOurs: letters that fold to ours, and a path that looks like one
+// behind a host but is not.
+func TestOtherRootsAreNotOurs(t *testing.T) {
+	for _, tt := range []struct {
+		method, target string
+		status         int
+	}{
+		{"PUT", "/managesoftrl/Logs/pc1.log", 200},
+		{"PUT", "http://b/ManageSoftRL/Logs/pc1.log", 200},
+		{"PUT", "/Manage\u017foftRL/Logs/pc1.log", 404},
+		{"PUT", "/Manage%C5%BFoftRL/Logs/pc1.log", 404},
+		{"PUT", "//ManageSoftRL/Logs/pc1.log", 404},
+		{"PUT", "/other/Logs/pc1.log", 404},
+		{"GET", "/other/Policies/Merged/CORP_domain/Machine/PC1.npl", 404},
+	} {
+		s := newSite(t)
+		resp := ask(s.Handler(), tt.method, tt.target, "x")
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s %s: %s", tt.method, tt.target, resp.Status)
+		}
+		for _, c := range s.seen {
+			if tt.status == 404 && !c.Device.IsZero() {
+				t.Errorf("%s %s: seen %+v", tt.method, tt.target, c)
+			}
+		}
+	}
+}
+
+// TestOddTargetIsNoUpload: what follows a second :// is a path's, not a URL's.
+func TestOddTargetIsNoUpload(t *testing.T) {
+	s := newSite(t)
+	r := httptest.NewRequest("PUT", "/", strings.NewReader("x"))
+	r.RequestURI, r.URL = "http:/x://b/ManageSoftRL/Logs/z.log", &url.URL{Scheme: "http", Path: "/x://b/ManageSoftRL/Logs/z.log"}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if w.Code == 200 || len(s.spool.drafts) > 0 {
+		t.Errorf("%d, %+v", w.Code, s.spool.drafts)
+	}
+}
+
+func TestBadNameIsSeenAsItWasSent(t *testing.T) {
+	s := newSite(t)
+	ask(s.Handler(), "PUT", "/ManageSoftRL/Logs/\xff%00.log", "x")
+	if seen := s.lastSeen(t); seen.Status != 400 || seen.What != "Logs/%FF%00.log" {
+		t.Errorf("seen %+v", seen)
+	}
+}
+
+// TestTurnedAwayByRateIsSeen: an administrator wants to know whose files wait.
+func TestTurnedAwayByRateIsSeen(t *testing.T) {
+	s := newSite(t)
+	s.Limits.Rates = admission.NewRates(map[admission.Endpoint]admission.Rate{admission.Upload: {Peer: 0.5}}, nil)
+	h := s.Handler()
+	for range 20 {
+		ask(h, "PUT", ndi, "x", `Beacon-Agent: domain="EXAMPLE", name="pc1"`)
+	}
+	if seen := s.lastSeen(t); seen.Status != 429 || seen.Device.Name != "pc1" {
 		t.Errorf("seen %+v", seen)
 	}
 }

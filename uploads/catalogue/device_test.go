@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,47 @@ func TestSightingsBeyondTheBufferAreCounted(t *testing.T) {
 	}
 	if s := c.Stats(); s.Sightings != sightingBuffer || s.SightingsDropped != 10 {
 		t.Errorf("stats: %+v", s)
+	}
+}
+
+// TestSightingKeepsNoRequest: all that is kept of a request is a part of its line,
+// which may have 32 KiB.
+func TestSightingKeepsNoRequest(t *testing.T) {
+	c := fresh(t, Options{})
+	at := newJournal().at
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	const requests = 2000
+	for i := range requests {
+		line := fmt.Sprintf("pc%05d", i) + strings.Repeat("x", 32<<10)
+		s := seen(uploads.Device{Domain: line[:2], Name: line[:7]}, "", "192.0.2.1", at)
+		s.Act, s.Status, s.What = ActUpload, 404+11, line
+		c.Seen(s)
+	}
+	if grown := int64(heap()) - int64(before); grown > requests*4<<10 {
+		t.Errorf("%d bytes each", grown/requests)
+	}
+	if s := c.Stats(); s.Sightings != requests {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+// TestNameLongerThanAnyHostIsNobody: whoever makes up names must not fill the memory
+// with them.
+func TestNameLongerThanAnyHostIsNobody(t *testing.T) {
+	c := fresh(t, Options{})
+	at := newJournal().at
+	for i := range 10 {
+		c.Seen(seen(uploads.Device{Name: fmt.Sprint(i, strings.Repeat("x", maxDevice))}, "", "192.0.2.1", at))
+	}
+	c.Seen(seen(uploads.Device{Name: strings.Repeat("x", maxDevice)}, "", "192.0.2.1", at))
+	if n := len(c.sightings.take()); n != 2 {
+		t.Errorf("%d identities", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"cmp"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -41,12 +42,20 @@ type Sighting struct {
 // maxWhat bounds what is kept of a path, in bytes.
 const maxWhat = 256
 
+// maxDevice is the longest name, or domain, of a device: that of a host, with every
+// character escaped. What is longer is nobody's.
+const maxDevice = 3 * 255
+
 // device returns who called.
 func (s Sighting) device() uploads.Device {
-	if s.Contact.Name == "" {
-		return s.Device
+	d := s.Device
+	if s.Contact.Name != "" {
+		d = uploads.Device{Domain: cmp.Or(s.Contact.Domain, s.Device.Domain), Name: s.Contact.Name}
 	}
-	return uploads.Device{Domain: cmp.Or(s.Contact.Domain, s.Device.Domain), Name: s.Contact.Name}
+	if len(d.Domain) > maxDevice || len(d.Name) > maxDevice {
+		return uploads.Device{}
+	}
+	return d
 }
 
 func (s Sighting) answer() Answer {
@@ -56,6 +65,7 @@ func (s Sighting) answer() Answer {
 		for what != "" && !utf8.ValidString(what) {
 			what = what[:len(what)-1]
 		}
+		what = strings.Clone(what) // the rest of the request's line is not kept for it
 	}
 	return Answer{At: s.At, Status: s.Status, Code: s.Code, What: what}
 }
@@ -81,7 +91,8 @@ type sightings struct {
 	seen map[identity]*recent
 }
 
-// sightingBuffer bounds the identities between two writes, at under 1 KiB each.
+// sightingBuffer bounds the identities between two writes, at 600 bytes each as a
+// rule and about 2 KiB at most; as many again may be on their way to the disk.
 // A larger buffer rides out a longer burst of uploads, or a slower disk; what
 // exceeds it is dropped and counted.
 const sightingBuffer = 32 << 10
@@ -114,6 +125,9 @@ func (ss *sightings) add(s Sighting) bool {
 		if ss.seen == nil {
 			ss.seen = map[identity]*recent{}
 		}
+		// What is kept must not keep the request that it is a part of.
+		d.Domain, d.Name = strings.Clone(d.Domain), strings.Clone(d.Name)
+		id.domain, id.name = strings.Clone(id.domain), strings.Clone(id.name)
 		r = &recent{Contact: Contact{Domain: d.Domain, Name: d.Name, AgentID: id.agent, FirstSeen: s.At}}
 		ss.seen[id] = r
 	}

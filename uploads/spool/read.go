@@ -204,8 +204,8 @@ func (s *Spool) readMarks(at []markAt) (out []*journal.Mark, damage error) {
 }
 
 // A markReader reads marks and remembers the records that it read last: each holds
-// many marks, and uploads have one for each destination. While it is in use, no
-// segment may be freed.
+// many marks, and uploads have one for each destination. A segment that is used
+// again is another one, so that what is remembered is never of its life before.
 type markReader struct {
 	records [4]markRecord
 	next    int // to be forgotten
