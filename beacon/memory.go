@@ -16,9 +16,12 @@ const (
 	// frugal is the garbage, in percent of what is in use, that is let lie around
 	// then. Less costs CPU that senders wait for; more costs memory.
 	frugal = 25
+	// generous is the same while few are: more than Go's 100, since what is in use then
+	// is little, and collecting takes from a burst of uploads.
+	generous = 300
 	// frugalEvery is how often connections are counted. A crowd comes within a
 	// second and stays for minutes.
-	frugalEvery = time.Second
+	frugalEvery = 100 * time.Millisecond
 )
 
 // saveMemory collects garbage sooner while many are connected, until ctx is done,
@@ -28,9 +31,7 @@ func (b *Beacon) saveMemory(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	usual := debug.SetGCPercent(frugal)
-	debug.SetGCPercent(usual)
-	defer debug.SetGCPercent(usual)
+	defer debug.SetGCPercent(debug.SetGCPercent(generous))
 	for many := false; backoff.Sleep(ctx, frugalEvery); {
 		n := 0
 		for _, f := range b.fronts {
@@ -38,7 +39,7 @@ func (b *Beacon) saveMemory(ctx context.Context) error {
 		}
 		if now := n >= manyConnections; now != many {
 			many = now
-			percent := usual
+			percent := generous
 			if many {
 				percent = frugal
 			}
