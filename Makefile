@@ -31,7 +31,7 @@ demo: build ## a beacon, an agent and a sample bundle on this machine; Ctrl-C en
 	./bin/beacon demo
 
 test: tools lint ## every test, with all its set-up: what CI runs
-	BEACON_TEST_FULL=1 BEACON_TEST_VERSITYGW=$(TOOLS)/versitygw $(RACE) -shuffle=on -timeout 25m ./...
+	BEACON_TEST_FULL=1 BEACON_TEST_VERSITYGW=$(TOOLS)/versitygw ./.ci/race-test $(RACE) -shuffle=on -timeout 25m ./...
 	BEACON_TEST_FULL=1 go test -run TestOpenMillion ./uploads/spool # what it bounds is memory, which the race detector multiplies
 	$(MAKE) fuzz FUZZTIME=20000x
 
