@@ -162,7 +162,7 @@ func (a *Agents) serve(w http.ResponseWriter, r *http.Request) {
 // plain picks out a PUT to the path of a file, which is nearly every request that
 // brings something: comparing it with the routes costs a tenth of taking it.
 func (a *Agents) plain(r *http.Request) bool {
-	root, file, _ := cutRoot(r)
+	root, file := cutRoot(r)
 	return r.Method == http.MethodPut && sameRoot(a.Upload, root) && file != "" && file[0] != '.' && file[0] != '%'
 }
 

@@ -100,7 +100,7 @@ func (a *Agents) sighted(r *http.Request, status int, code problem.Code) {
 // ownPath is what a request asks for below one of our roots; nothing below others
 // speaks of a device.
 func (a *Agents) ownPath(r *http.Request) string {
-	if root, _, _ := cutRoot(r); sameRoot(a.Upload, root) || sameRoot(a.Download, root) {
+	if root, _ := cutRoot(r); sameRoot(a.Upload, root) || sameRoot(a.Download, root) {
 		return below(r)
 	}
 	return ""

@@ -19,8 +19,8 @@ const (
 	// generous is the same while few are: more than Go's 100, since what is in use then
 	// is little, and collecting takes from a burst of uploads.
 	generous = 300
-	// frugalEvery is how often connections are counted. A crowd comes within a
-	// second and stays for minutes.
+	// frugalEvery is how often connections are counted. A crowd comes within a second,
+	// and must not bring as much garbage first; it stays for minutes.
 	frugalEvery = 100 * time.Millisecond
 )
 

@@ -26,15 +26,16 @@ func wirePath(r *http.Request) string {
 // below returns what of the path that was sent is below the root. What is kept of
 // it must not keep a request line of 32 KiB.
 func below(r *http.Request) string {
-	_, rest, _ := cutRoot(r)
+	_, rest := cutRoot(r)
 	if len(r.RequestURI) > maxURI {
 		return strings.Clone(rest)
 	}
 	return rest
 }
 
-func cutRoot(r *http.Request) (root, rest string, ok bool) {
-	return strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
+func cutRoot(r *http.Request) (root, rest string) {
+	root, rest, _ = strings.Cut(strings.TrimPrefix(wirePath(r), "/"), "/")
+	return root, rest
 }
 
 // sameRoot compares a root, which is ASCII, with one that was sent: letters that
